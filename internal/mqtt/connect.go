@@ -1,0 +1,118 @@
+package mqtt
+
+// Will is the message that the server publishes when a client goes without DISCONNECT.
+type Will struct {
+	Topic   string
+	Payload []byte
+	QoS     byte
+	Retain  bool
+}
+
+// Connect is the CONNECT packet (section 3.1). KeepAlive is in seconds; Will is nil when there is none.
+type Connect struct {
+	Protocol                        string
+	Level                           byte
+	ClientID, Username              string
+	Password                        []byte
+	HasUsername, HasPassword, Clean bool
+	KeepAlive                       uint16
+	Will                            *Will
+}
+
+// Flags of CONNECT (section 3.1.2.3).
+const (
+	flagReserved   = 0x01
+	flagClean      = 0x02
+	flagWill       = 0x04
+	flagWillRetain = 0x20
+	flagPassword   = 0x40
+	flagUsername   = 0x80
+)
+
+// parseConnect returns ErrVersion before it looks at anything behind the protocol level, as only that much is known of other versions.
+func parseConnect(body []byte) (*Connect, error) {
+	f := &fields{b: body, name: "CONNECT"}
+	c := &Connect{Protocol: f.text("the protocol name"), Level: f.byte("the protocol level")}
+	if f.err != nil {
+		return nil, f.err
+	}
+	if c.Protocol != "MQTT" || c.Level != 4 {
+		return c, ErrVersion
+	}
+	flags := f.byte("the flags")
+	if f.err == nil {
+		checkConnectFlags(f, flags)
+	}
+	c.Clean = flags&flagClean != 0
+	c.KeepAlive = f.uint16("the keep-alive")
+	c.ClientID = f.text("the client identifier")
+	if flags&flagWill != 0 {
+		c.Will = &Will{QoS: flags >> 3 & 3, Retain: flags&flagWillRetain != 0}
+		c.Will.Topic, c.Will.Payload = f.text("the will topic"), f.bytes("the will message")
+		if f.err == nil && c.Will.Topic == "" {
+			f.fail("MQTT-4.7.3-1", "empty will topic")
+		}
+	}
+	if c.HasUsername = flags&flagUsername != 0; c.HasUsername {
+		c.Username = f.text("the user name")
+	}
+	if c.HasPassword = flags&flagPassword != 0; c.HasPassword {
+		c.Password = f.bytes("the password")
+	}
+	if err := f.end(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func checkConnectFlags(f *fields, flags byte) {
+	qos := flags >> 3 & 3
+	switch {
+	case flags&flagReserved != 0:
+		f.fail("MQTT-3.1.2-3", "reserved flag set")
+	case flags&flagWill == 0 && (qos != 0 || flags&flagWillRetain != 0):
+		f.fail("MQTT-3.1.2-11", "will QoS or will retain without will")
+	case qos == 3:
+		f.fail("MQTT-3.1.2-14", "will QoS 3")
+	case flags&flagPassword != 0 && flags&flagUsername == 0:
+		f.fail("MQTT-3.1.2-22", "password without user name")
+	}
+}
+
+// Append appends the encoded packet; Protocol and Level default to MQTT and 4.
+func (c *Connect) Append(b []byte) []byte {
+	protocol, level := c.Protocol, c.Level
+	if protocol == "" {
+		protocol, level = "MQTT", 4
+	}
+	flags, size := byte(0), 2+len(protocol)+1+1+2+2+len(c.ClientID)
+	if c.Clean {
+		flags |= flagClean
+	}
+	if w := c.Will; w != nil {
+		flags |= flagWill | w.QoS<<3
+		if w.Retain {
+			flags |= flagWillRetain
+		}
+		size += 2 + len(w.Topic) + 2 + len(w.Payload)
+	}
+	if c.HasUsername {
+		flags, size = flags|flagUsername, size+2+len(c.Username)
+	}
+	if c.HasPassword {
+		flags, size = flags|flagPassword, size+2+len(c.Password)
+	}
+	b = appendText(appendHeader(b, typeConnect<<4, size), protocol)
+	b = appendUint16(append(b, level, flags), c.KeepAlive)
+	b = appendText(b, c.ClientID)
+	if c.Will != nil {
+		b = appendText(appendText(b, c.Will.Topic), c.Will.Payload)
+	}
+	if c.HasUsername {
+		b = appendText(b, c.Username)
+	}
+	if c.HasPassword {
+		b = appendText(b, c.Password)
+	}
+	return b
+}
