@@ -243,13 +243,18 @@ func (a *Auth) checkThumbprints() error {
 	if err := checkThumbprint("secondaryThumbprint", a.SecondThumbprint); err != nil {
 		return err
 	}
-	if len(a.PrimaryThumbprint) != len(a.SecondThumbprint) {
-		return fault.ArgumentInvalid.New("authentication.x509Thumbprint: the thumbprints have %d and %d digits, both must be SHA-1 or both SHA-256", len(a.PrimaryThumbprint), len(a.SecondThumbprint))
+	if one, two := len(hexDigits(a.PrimaryThumbprint)), len(hexDigits(a.SecondThumbprint)); one != two {
+		return fault.ArgumentInvalid.New("authentication.x509Thumbprint: the thumbprints have %d and %d digits, both must be SHA-1 or both SHA-256", one, two)
 	}
 	return nil
 }
 
+// hexDigits returns a thumbprint without the colons and blanks that
+// certificate tools put in (device-protocols 1.4).
+func hexDigits(text string) string { return strings.NewReplacer(":", "", " ", "").Replace(text) }
+
 func checkThumbprint(name, text string) error {
+	text = hexDigits(text)
 	if _, err := hex.DecodeString(text); err != nil || len(text) != 40 && len(text) != 64 {
 		return fault.ArgumentInvalid.New("authentication.x509Thumbprint.%s has %d characters, expected are 40 or 64 hex digits", name, len(text))
 	}

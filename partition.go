@@ -3,7 +3,6 @@ package nave
 import (
 	"encoding/binary"
 	"math/bits"
-	"strings"
 )
 
 // Partition returns the partition of a device's events among count partitions,
@@ -19,9 +18,22 @@ func Partition(device string, count int) int {
 }
 
 func logicalPartition(device string) int {
-	h1, h2 := jenkins([]byte(strings.ToUpper(device)))
+	var room [MaxID]byte
+	h1, h2 := jenkins(appendUpper(room[:0], device))
 	n := int(int16(h1^h2)) % 32767
 	return max(n, -n)
+}
+
+// appendUpper appends s in upper case; ids are ASCII.
+func appendUpper(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
 }
 
 // jenkins is lookup3's hashlittle2 with both seeds zero.
@@ -54,9 +66,7 @@ func jenkins(s []byte) (h1, h2 uint32) {
 	if len(s) == 0 {
 		return c, b
 	}
-	var tail [12]byte
-	copy(tail[:], s)
-	a, b, c = a+word(tail[:]), b+word(tail[4:]), c+word(tail[8:])
+	a, b, c = a+padded(s, 0), b+padded(s, 4), c+padded(s, 8)
 	c ^= b
 	c -= rol(b, 14)
 	a ^= c
@@ -72,4 +82,13 @@ func jenkins(s []byte) (h1, h2 uint32) {
 	c ^= b
 	c -= rol(b, 24)
 	return c, b
+}
+
+// padded returns the little-endian word at position at of s, which ends in
+// zeroes.
+func padded(s []byte, at int) (w uint32) {
+	for i := min(len(s), at+4) - 1; i >= at; i-- {
+		w = w<<8 | uint32(s[i])
+	}
+	return w
 }

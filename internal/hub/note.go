@@ -1,0 +1,95 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/nave-hub/nave"
+	"github.com/nave-hub/nave/internal/bus"
+	"github.com/nave-hub/nave/internal/fault"
+)
+
+// note is a wake-up between nodes. It may be lost: whoever misses it finds the
+// state in the store.
+type note struct {
+	Node    string
+	Kind    noteKind
+	On      nave.ID
+	Desired json.RawMessage `json:",omitempty"`
+	Version int64           `json:",omitempty"`
+	Code    int             `json:",omitempty"`
+	Text    string          `json:",omitempty"`
+}
+
+type noteKind string
+
+const (
+	noteC2D      noteKind = "c2d"
+	noteDesired  noteKind = "desired"
+	noteMethods  noteKind = "methods"
+	noteFeedback noteKind = "feedback"
+	noteExpel    noteKind = "expel"
+	noteAuth     noteKind = "auth"
+)
+
+func (h *Hub) noteSubject() string { return "hub." + bus.Word(h.o.Host) }
+
+func (h *Hub) tell(n note) {
+	n.Node = h.bus.Node()
+	h.bus.Tell(h.noteSubject(), n)
+}
+
+func (h *Hub) listen() error {
+	stop, err := h.bus.Listen(h.noteSubject(), h.heard)
+	if err != nil {
+		return err
+	}
+	h.off = append(h.off, stop)
+	if stop, err = h.bus.Serve(h.callSubject(h.bus.Node()), h.serveCall); err == nil {
+		h.off = append(h.off, stop)
+	}
+	return err
+}
+
+func (h *Hub) heard(in []byte) {
+	var n note
+	if err := json.Unmarshal(in, &n); err != nil || n.Node == h.bus.Node() {
+		return
+	}
+	switch n.Kind {
+	case noteC2D:
+		h.wakeHere(n.On)
+	case noteDesired:
+		if d, err := nave.ParseDoc(n.Desired); err == nil {
+			h.desiredHere(n.On, &nave.Change{Desired: d, Version: n.Version})
+		}
+	case noteMethods:
+		h.arrived(n.On)
+	case noteFeedback:
+		h.feedbackHere()
+	case noteExpel:
+		h.expel(n.On, fault.Lookup(n.Code, fault.Hub).New("%s", n.Text))
+	case noteAuth:
+		if err := h.loadAuth(context.WithoutCancel(h.ctx)); err != nil {
+			h.o.Log.Error("policies could not be read again", "hub", h.o.Host, "err", err)
+		}
+	}
+}
+
+// wake starts the delivery of queued messages wherever the device is.
+func (h *Hub) wake(id nave.ID) {
+	h.wakeHere(id)
+	h.tell(note{Kind: noteC2D, On: id})
+}
+
+func (h *Hub) wakeHere(id nave.ID) {
+	if l := h.holder(id, Commands); l != nil {
+		l.pull()
+	}
+}
+
+// cutOff ends the lines of an identity on every node.
+func (h *Hub) cutOff(id nave.ID, why *fault.Error) {
+	h.expel(id, why)
+	h.tell(note{Kind: noteExpel, On: id, Code: why.Code.ID, Text: why.Text})
+}

@@ -1,0 +1,68 @@
+package load_test
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nave-hub/nave/internal/load"
+)
+
+func logins(n int) []load.Login {
+	all := make([]load.Login, n)
+	for i := range all {
+		id := "bench-" + strconv.Itoa(i)
+		all[i] = load.Login{ClientID: id, Topic: "devices/" + id + "/messages/events/"}
+	}
+	return all
+}
+
+func TestTelemetry(t *testing.T) {
+	for name, o := range map[string]load.Telemetry{
+		"closed loop":             {Window: 10},
+		"closed loop, window 1":   {Window: 1},
+		"closed loop, 64 KiB":     {Window: 3, Size: 64 << 10},
+		"open loop":               {Rate: 2000},
+		"open loop, small window": {Rate: 4000, Window: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, &server{})
+			o.QoS, o.Warmup, o.Duration = 1, 50*time.Millisecond, 250*time.Millisecond
+			r, err := load.RunTelemetry(t.Context(), s.target, logins(4), o)
+			if err != nil || r.Errors != 0 {
+				t.Fatal(err, r)
+			}
+			if got := s.published.Load(); r.Sent != got || r.Answered != got || r.Done == 0 || r.Done > got {
+				t.Errorf("the server saw %d, the result says %+v", got, r)
+			}
+			if o.Rate > 0 && o.Window == 0 && (r.Done < 450 || r.Done > 501) {
+				t.Errorf("%d in a quarter of a second at 2000 a second", r.Done)
+			}
+		})
+	}
+}
+
+func TestTelemetryQoS0(t *testing.T) {
+	s := serve(t, &server{})
+	r, err := load.RunTelemetry(t.Context(), s.target, logins(2), load.Telemetry{Rate: 1000, Duration: 200 * time.Millisecond})
+	if err != nil || r.Errors != 0 || r.Sent != s.published.Load() || r.Sent < 150 {
+		t.Fatal(err, r, s.published.Load())
+	}
+}
+
+// TestBroker measures whatever NAVE_TEST_BROKER names, as host:port.
+func TestBroker(t *testing.T) {
+	address := os.Getenv("NAVE_TEST_BROKER")
+	if address == "" {
+		t.Skip("NAVE_TEST_BROKER is not set")
+	}
+	for _, o := range []load.Telemetry{{}, {Rate: 20000}} {
+		o.QoS, o.Warmup, o.Duration = 1, time.Second, 3*time.Second
+		r, err := load.RunTelemetry(t.Context(), load.Target{Address: address}, logins(50), o)
+		if err != nil || r.Errors != 0 || r.Answered != r.Sent {
+			t.Fatal(err, r)
+		}
+		t.Logf("%+v %+v", *r, *r.Latency)
+	}
+}

@@ -1,0 +1,202 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nave-hub/nave/internal/fault"
+)
+
+// handshakeTimeout is what a client may take for TLS and its first packet.
+const handshakeTimeout = 60 * time.Second
+
+// Alternatives of ports that need rights which the process may lack.
+var alternatives = map[string]string{":443": ":8443"}
+
+// bind opens a listener. A default port that needs rights the process lacks is
+// replaced by its alternative, and note says so.
+func bind(address string) (l net.Listener, note string, err error) {
+	l, err = net.Listen("tcp", address)
+	if err == nil {
+		return l, "", nil
+	}
+	other, ok := alternatives[address]
+	switch {
+	case errors.Is(err, syscall.EACCES) && ok:
+		if l, err = net.Listen("tcp", other); err != nil {
+			return nil, "", portError(other, err)
+		}
+		return l, fmt.Sprintf("Port %s needs rights that this process lacks, so HTTPS and WebSockets listen on %s. SDKs dial %s: "+
+			"run 'sudo setcap cap_net_bind_service=+ep %s' or redirect the port.", address[1:], other[1:], address[1:], executable()), nil
+	default:
+		return nil, "", portError(address, err)
+	}
+}
+
+func portError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the address %s is in use: another hub runs, or another program holds the port. Stop it, or choose another address (listen.…): %w", address, err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("the address %s needs rights that this process lacks: run 'sudo setcap cap_net_bind_service=+ep %s', or choose a port above 1023 (listen.…): %w", address, executable(), err)
+	}
+	return fmt.Errorf("the address %s can't be listened on: %w", address, err)
+}
+
+func executable() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return "nave"
+}
+
+// accept runs serve for each connection on a goroutine of its own, until ctx
+// ends; tls is nil for plain listeners.
+func (n *Node) accept(ctx context.Context, l net.Listener, conf *tls.Config, serve func(net.Conn, *tls.ConnectionState)) {
+	defer l.Close()
+	context.AfterFunc(ctx, func() { l.Close() })
+	for {
+		nc, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			n.log.Warn("a connection could not be accepted", "node", n.name, "err", err)
+			if !pause(ctx, 50*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		n.work.Go(func() {
+			if conf == nil {
+				serve(nc, &tls.ConnectionState{})
+				return
+			}
+			n.handshake(ctx, nc, conf, serve)
+		})
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (n *Node) handshake(ctx context.Context, nc net.Conn, conf *tls.Config, serve func(net.Conn, *tls.ConnectionState)) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	tc := tls.Server(nc, conf)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		n.log.Debug("TLS handshake failed", "node", n.name, "peer", nc.RemoteAddr().String(), "err", err)
+		nc.Close()
+		return
+	}
+	state := tc.ConnectionState()
+	serve(tc, &state)
+}
+
+// site returns the hub that a client dialled: by name, else the first.
+func (n *Node) site(name string) *site {
+	for _, s := range n.sites {
+		if name != "" && s.hub.Answers(name) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (n *Node) serveMQTT(ctx context.Context) func(net.Conn, *tls.ConnectionState) {
+	return func(nc net.Conn, state *tls.ConnectionState) {
+		s := n.site(state.ServerName)
+		if s == nil {
+			s = n.sites[0]
+		}
+		s.mqtt.Serve(ctx, nc, state.PeerCertificates, "mqtt")
+	}
+}
+
+// serveHTTP chooses the hub by the Host header and takes WebSockets aside.
+func (n *Node) serveHTTP(ctx context.Context) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := n.site(r.Host)
+		if s == nil {
+			n.foreignHost(w, r)
+			return
+		}
+		switch strings.ToLower(r.URL.Path) {
+		case wsPath:
+			n.serveWebSocket(ctx, s, w, r)
+		default:
+			s.http.ServeHTTP(w, r)
+		}
+	})
+}
+
+// foreignHost answers a request for a host that is not ours (device-protocols
+// 0.2).
+func (n *Node) foreignHost(w http.ResponseWriter, r *http.Request) {
+	e := fault.ArgumentInvalid.New("Requested Host is not supported: %s names no hub of this server", r.Host)
+	if len(n.sites) > 1 {
+		e = fault.IotHubNotFound.New("%s names no hub of this server", r.Host)
+	}
+	n.sites[0].http.Refuse(w, r, e)
+}
+
+func (n *Node) serveWebSocket(ctx context.Context, s *site, w http.ResponseWriter, r *http.Request) {
+	var certs []*x509.Certificate
+	if r.TLS != nil {
+		certs = r.TLS.PeerCertificates
+	}
+	nc, protocol := upgrade(w, r, "mqtt")
+	if protocol == "mqtt" {
+		s.mqtt.Serve(ctx, nc, certs, "mqttws")
+	}
+}
+
+// httpServer returns a server with the limits of device-protocols 4.1.
+func (n *Node) httpServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 1 << 20,
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:     slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+}
+
+// listeners are open sockets by name.
+type listeners struct {
+	mu    sync.Mutex
+	byKey map[string]net.Listener
+}
+
+func (l *listeners) add(name string, nl net.Listener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byKey == nil {
+		l.byKey = map[string]net.Listener{}
+	}
+	l.byKey[name] = nl
+}
+
+func (l *listeners) address(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if nl := l.byKey[name]; nl != nil {
+		return nl.Addr().String()
+	}
+	return ""
+}

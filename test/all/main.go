@@ -1,0 +1,69 @@
+// Command all is "make test": formatting, vet, every Go test, the vendor SDKs,
+// and the join of the conformance rows with the tests. It prints the closing
+// line "N passed, N failed, N skipped" and exits with 1 when anything failed.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/nave-hub/nave/test/report"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ok := step("gofmt", unformatted) && step("go vet", func() error { return command("go", "vet", "./...") })
+	fmt.Println("== go test (packages of the vendors' SDKs are installed into test/sdk)")
+	result, err := report.Run(os.Stdout, []string{"NAVE_SDK=1"}, "-timeout", "15m", "./...")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("== conformance")
+	rows, err := result.Join("test/conformance")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	ok = report.PrintRows(os.Stdout, rows) && ok
+	if !ok {
+		fmt.Println("FAIL: see above")
+	}
+	result.Print(os.Stdout)
+	if !ok || !result.OK() {
+		return 1
+	}
+	return 0
+}
+
+func step(name string, f func() error) bool {
+	fmt.Println("==", name)
+	if err := f(); err != nil {
+		fmt.Println(err)
+		return false
+	}
+	return true
+}
+
+func command(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+func unformatted() error {
+	out, err := exec.Command("gofmt", "-l", ".").Output()
+	var files []string
+	for _, f := range strings.Fields(string(out)) {
+		if !strings.Contains(f, "node_modules") && !strings.Contains(f, ".venv") {
+			files = append(files, f)
+		}
+	}
+	if err == nil && len(files) > 0 {
+		err = fmt.Errorf("not formatted: %s", strings.Join(files, " "))
+	}
+	return err
+}
