@@ -85,3 +85,29 @@ const (
 	Abandon
 	Reject
 )
+
+// AppendFeedback appends the JSON array of outcomes that services read
+// (service-api 3.4).
+func AppendFeedback(b []byte, records []Feedback) []byte {
+	b = append(b, '[')
+	for n := range records {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = records[n].append(b)
+	}
+	return append(b, ']')
+}
+
+func (f *Feedback) append(b []byte) []byte {
+	b = appendText(append(b, `{"originalMessageId":`...), f.OriginalMessageID)
+	b = appendText(append(b, `,"enqueuedTimeUtc":`...), Format(f.Enqueued))
+	b = appendText(append(b, `,"statusCode":`...), string(f.Status))
+	b = appendText(append(b, `,"description":`...), f.Description)
+	b = appendText(append(b, `,"deviceId":`...), f.Device)
+	if f.Module != "" {
+		b = appendText(append(b, `,"moduleId":`...), f.Module)
+	}
+	b = appendText(append(b, `,"deviceGenerationId":`...), f.Generation)
+	return append(b, '}')
+}

@@ -86,6 +86,7 @@ type Principal struct {
 	Only   ID        // a device's or module's own credentials: nothing but this identity
 	Proof  string    // "sas", "x509", "policy" or "bearer"
 	Scope  []string  // path segments that a policy token is narrowed to
+	Ops    []string  // names of the only operations it may do, of those that Rights allow; nil: all of them
 	Until  time.Time // expiry of the proof, the zero time when it has none
 
 	// Set for a device's line:

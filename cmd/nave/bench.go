@@ -308,7 +308,7 @@ func (e *env) showHold(r *load.HoldResult) {
 	memory, kernel := "", ""
 	if r.PID != 0 {
 		memory = fmt.Sprintf("%.1f KB a connection: %.1f MB resident before, %.1f MB after", r.BytesPer/1e3, float64(r.Before)/1e6, float64(r.After)/1e6)
-		kernel = fmt.Sprintf("%.1f MB more in TCP buffers of this machine, which is in no process's memory", float64(r.Kernel)/1e6)
+		kernel = fmt.Sprintf("%.1f MB more in TCP buffers of this machine; they and the sockets themselves are in no process's memory", float64(r.Kernel)/1e6)
 	}
 	e.facts("Connections", fmt.Sprintf("%d %s, %d alive at the end", r.Connections, kind, r.Alive), "Opened", fmt.Sprintf("in %.1f s, %.0f a second", r.Seconds, r.PerSecond),
 		"Server's memory", memory, "Kernel", kernel)

@@ -275,7 +275,7 @@ func (e *env) showCompared(c *compared) error {
 		if r == nil {
 			return ""
 		}
-		return fmt.Sprintf("%.1f KB resident a connection, %d of %d alive; the kernel holds %.1f MB more for TCP", r.BytesPer/1e3, r.Alive, r.Connections, float64(r.Kernel)/1e6)
+		return fmt.Sprintf("%.1f KB resident a connection, %d of %d alive; sockets and TCP buffers are the kernel's, and not in it", r.BytesPer/1e3, r.Alive, r.Connections)
 	}
 	e.facts("Half load", rate(c.HalfLoad, "acknowledged"), "Twins", rate(c.Twin, "patches, synced"), "Methods", rate(c.Method, "calls"),
 		"Connections", rate(c.Connect, "with TLS"), "Idle, plain", idle(c.Plain), "Idle, TLS", idle(c.TLS))

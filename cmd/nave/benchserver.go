@@ -99,10 +99,11 @@ func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // findMosquitto returns the program's path; a user's PATH often lacks sbin.
 func findMosquitto(path string) (string, error) {
-	if path != "" {
-		return path, nil
+	names := []string{path}
+	if path == "" {
+		names = []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"}
 	}
-	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
+	for _, name := range names {
 		if found, err := exec.LookPath(name); err == nil {
 			return found, nil
 		}

@@ -32,7 +32,7 @@ func (t *table) add(cells ...string) {
 const gap = 2
 
 // widths returns the columns' widths, cut to a line of limit columns unless it
-// is 0.
+// is 0. The first column names the row, so that it is cut half as much.
 func (t *table) widths(limit int) []int {
 	w := make([]int, len(t.head))
 	for _, row := range t.lines() {
@@ -44,10 +44,10 @@ func (t *table) widths(limit int) []int {
 		return w
 	}
 	for total(w) > limit {
-		widest := 0
-		for i := range w {
-			if w[i] > w[widest] {
-				widest = i
+		widest, most := 0, w[0]/2
+		for i := 1; i < len(w); i++ {
+			if w[i] > most {
+				widest, most = i, w[i]
 			}
 		}
 		if w[widest] <= 4 {

@@ -42,7 +42,7 @@ func appendAny(b []byte, v any) ([]byte, error) {
 	case int:
 		return appendLong(b, int64(v)), nil
 	case Timestamp:
-		return binary.BigEndian.AppendUint64(append(b, codeTimestamp), uint64(v)), nil
+		return appendTimestamp(b, v), nil
 	case UUID:
 		return append(append(b, codeUUID), v[:]...), nil
 	case []any:
@@ -127,6 +127,10 @@ func appendLong(b []byte, v int64) []byte {
 		return append(b, codeLong8, byte(v))
 	}
 	return binary.BigEndian.AppendUint64(append(b, codeLong), uint64(v))
+}
+
+func appendTimestamp(b []byte, v Timestamp) []byte {
+	return binary.BigEndian.AppendUint64(append(b, codeTimestamp), uint64(v))
 }
 
 func appendLength(b []byte, code8, code32 byte, n int) []byte {

@@ -34,7 +34,7 @@ func (a *attachFrame) append(b []byte) []byte {
 	c.symbols(a.offered)
 	c.symbols(a.desired)
 	c.mapping(a.properties)
-	return c.done()
+	return c.whole(14)
 }
 
 func (a *attachFrame) parse(f *fields) {
@@ -68,7 +68,7 @@ func (d *detachFrame) append(b []byte) []byte {
 	c.uint(d.handle)
 	c.flag(d.closed)
 	c.error(d.err)
-	return c.done()
+	return c.whole(3)
 }
 
 func (d *detachFrame) parse(f *fields) {

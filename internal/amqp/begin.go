@@ -21,7 +21,7 @@ func (p *beginFrame) append(b []byte) []byte {
 	c.uint(p.inWindow)
 	c.uint(p.outWindow)
 	c.uint(p.handleMax)
-	return c.done()
+	return c.whole(8)
 }
 
 func (p *beginFrame) parse(f *fields) {

@@ -132,7 +132,11 @@ func (c *Conn) Abort() {
 
 func (c *Conn) reset() {
 	nc := c.nc
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+	for { // a WebSocket may lie on TLS, and that on TCP
+		t, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		nc = t.NetConn()
 	}
 	if t, ok := nc.(interface{ SetLinger(int) error }); ok {

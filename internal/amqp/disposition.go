@@ -16,7 +16,7 @@ func (p *dispositionFrame) append(b []byte) []byte {
 	c.uintIf(p.last, p.last != p.first)
 	c.flag(p.settled)
 	c.state(p.state)
-	return c.done()
+	return c.whole(6)
 }
 
 func (p *dispositionFrame) parse(f *fields) {

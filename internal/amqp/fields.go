@@ -226,7 +226,9 @@ func (f *fields) symbols() []Symbol {
 	return nil
 }
 
-// composer writes the fields of a composite; trailing nulls are left out.
+// composer writes the fields of a composite. done leaves trailing nulls out;
+// whole writes all n fields, for the performatives, where a client of Event Hubs
+// counts on them being there.
 type composer struct {
 	b         []byte
 	mark      int
@@ -245,6 +247,13 @@ func (c *composer) done() []byte {
 		return append(c.b[:c.mark], codeList0)
 	}
 	return closeCompound(c.b[:c.untilUsed], c.mark, c.used, codeList8, codeList32)
+}
+
+func (c *composer) whole(n int) []byte {
+	for c.n < n {
+		c.null()
+	}
+	return closeCompound(c.b, c.mark, n, codeList8, codeList32)
 }
 
 func (c *composer) null() { c.b = append(c.b, codeNull); c.n++ }
@@ -322,8 +331,7 @@ func (c *composer) timestamp(t Timestamp) {
 		c.null()
 		return
 	}
-	b, _ := appendAny(c.b, t)
-	c.set(b)
+	c.set(appendTimestamp(c.b, t))
 }
 
 // value writes a value of any type; one without an AMQP type becomes null.

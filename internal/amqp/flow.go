@@ -32,7 +32,7 @@ func (p *flowFrame) append(b []byte) []byte {
 	c.uintIf(p.available, p.available > 0)
 	c.flag(p.drain)
 	c.flag(p.echo)
-	return c.done()
+	return c.whole(11)
 }
 
 func (p *flowFrame) parse(f *fields) {

@@ -24,7 +24,7 @@ func (o *openFrame) append(b []byte) []byte {
 	c.symbols(o.offered)
 	c.symbols(o.desired)
 	c.mapping(o.properties)
-	return c.done()
+	return c.whole(10)
 }
 
 func (o *openFrame) parse(f *fields) {
@@ -47,7 +47,7 @@ type endFrame struct{ err *Error }
 func (e *endFrame) append(b []byte, desc byte) []byte {
 	c := compose(b, desc)
 	c.error(e.err)
-	return c.done()
+	return c.whole(1)
 }
 
 func (e *endFrame) parse(f *fields) { e.err = f.error() }

@@ -35,7 +35,7 @@ func (t *transferFrame) append(b []byte) []byte {
 	c.state(t.state)
 	c.flag(t.resume)
 	c.flag(t.aborted)
-	return c.done()
+	return c.whole(11)
 }
 
 func (t *transferFrame) parse(f *fields) {

@@ -84,6 +84,9 @@ var hubRoutes = []route{
 	{"GET /api/hubs/{host}/policies", (*server).listPolicies},
 	{"PUT /api/hubs/{host}/policies/{name}", (*server).putPolicy},
 	{"DELETE /api/hubs/{host}/policies/{name}", (*server).deletePolicy},
+	{"GET /api/hubs/{host}/groups", (*server).listGroups},
+	{"PUT /api/hubs/{host}/groups/{name}", (*server).putGroup},
+	{"DELETE /api/hubs/{host}/groups/{name}", (*server).deleteGroup},
 }
 
 func (s *server) routes() {

@@ -226,6 +226,9 @@ func TestUnknown(t *testing.T) {
 		{"PUT", "/api/hubs/hub.test/policies/p", `{"rights":"Everything"}`, 400, "ArgumentInvalid"},
 		{"PUT", "/api/hubs/hub.test/policies/p", `{"name":"q","rights":"RegistryRead"}`, 400, "ArgumentInvalid"},
 		{"DELETE", "/api/hubs/hub.test/policies/none", "", 404, "GenericNotFound"},
+		{"PUT", "/api/hubs/hub.test/groups/-x", "", 400, "ArgumentInvalid"},
+		{"DELETE", "/api/hubs/hub.test/groups/none", "", 404, "GenericNotFound"},
+		{"DELETE", "/api/hubs/hub.test/groups/$default", "", 400, "ArgumentInvalid"},
 		{"PUT", "/api/hubs/hub.test/authorities/a", "no PEM", 400, "ArgumentInvalid"},
 		{"DELETE", "/api/hubs/hub.test/authorities/none", "", 404, "CertificateNotFound"},
 		{"GET", "/api/recent?top=none", "", 400, "ArgumentInvalid"},
@@ -386,6 +389,25 @@ func TestPolicies(t *testing.T) {
 	r.do(http.StatusOK, &all, "GET", "/api/hubs/hub.test/policies", "")
 	if len(all) != 5 {
 		t.Errorf("policies are %v", all)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	r := start(t)
+	var g struct{ Name string }
+	r.do(http.StatusOK, &g, "PUT", "/api/hubs/hub.test/groups/dashboard", "")
+	if g.Name != "dashboard" {
+		t.Errorf("group is %+v", g)
+	}
+	var all []struct{ Name string }
+	r.do(http.StatusOK, &all, "GET", "/api/hubs/hub.test/groups", "")
+	if len(all) != 2 || all[0].Name != "$Default" || all[1].Name != "dashboard" {
+		t.Errorf("groups are %v", all)
+	}
+	r.do(http.StatusNoContent, nil, "DELETE", "/api/hubs/hub.test/groups/Dashboard", "")
+	r.do(http.StatusOK, &all, "GET", "/api/hubs/hub.test/groups", "")
+	if len(all) != 1 {
+		t.Errorf("groups are %v", all)
 	}
 }
 

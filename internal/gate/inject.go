@@ -30,6 +30,7 @@ type Rule struct {
 	Text   string        `json:"text,omitempty"`   // of the answer; empty: one that names the rule
 	After  time.Duration `json:"after,omitempty"`  // retry-after of the answer; 0: none
 
+	Skip        int       `json:"skip,omitempty"`        // how many matching operations it lets pass first
 	Count       int       `json:"count,omitempty"`       // how many operations it strikes, those left in Rules; 0: until removed
 	Probability float64   `json:"probability,omitempty"` // share of the matching operations, up to 1; 0 means 1
 	Until       time.Time `json:"until,omitzero"`        // when it ends by itself; zero: never
@@ -40,6 +41,7 @@ type rule struct {
 	Rule
 	code *fault.Code
 	left atomic.Int64 // strikes left, when Count is not 0
+	pass atomic.Int64 // matching operations to let pass, when Skip is not 0
 }
 
 // Inject puts a rule in force, behind those that are there: the first that
@@ -66,6 +68,7 @@ func (g *Gate) Inject(r Rule) (Rule, error) {
 	}
 	n := &rule{Rule: r, code: code}
 	n.left.Store(int64(r.Count))
+	n.pass.Store(int64(r.Skip))
 	g.setRules(append(slices.Clip(rules), n))
 	return r, nil
 }
@@ -75,8 +78,8 @@ func (g *Gate) checkRule(r *Rule) (*fault.Code, error) {
 	switch {
 	case code == nil:
 		return nil, fault.ArgumentInvalid.New("the code %d is unknown in the family %s%s", r.Code, r.Family, nearMisses(r.Code))
-	case r.Count < 0:
-		return nil, fault.ArgumentInvalid.New("count is %d, it cannot be negative", r.Count)
+	case r.Count < 0 || r.Skip < 0:
+		return nil, fault.ArgumentInvalid.New("count is %d and skip %d, they cannot be negative", r.Count, r.Skip)
 	case !(r.Probability >= 0 && r.Probability <= 1): // so that NaN is refused too
 		return nil, fault.ArgumentInvalid.New("probability is %v, allowed are 0 to 1", r.Probability)
 	case r.After < 0:
@@ -178,6 +181,9 @@ func (r *rule) matches(on nave.ID, op *Op) bool {
 func (g *Gate) strike(rules []*rule, on nave.ID, op *Op) *fault.Error {
 	for _, r := range rules {
 		if !r.matches(on, op) || r.expired(g.o.Now()) {
+			continue
+		}
+		if r.Skip > 0 && r.pass.Add(-1) >= 0 {
 			continue
 		}
 		if r.Probability > 0 && rand.Float64() >= r.Probability {

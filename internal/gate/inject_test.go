@@ -144,3 +144,12 @@ func TestInjectRefused(t *testing.T) {
 		t.Errorf("rules %+v", r)
 	}
 }
+
+func TestSkip(t *testing.T) {
+	g := open(t, gate.Options{})
+	inject(t, g, gate.Rule{Code: 503005, Skip: 2, Count: 1})
+	want(t, enter(g, &opPing, 0), nil)
+	want(t, enter(g, &opPing, 0), nil)
+	want(t, enter(g, &opPing, 0), fault.ServerBusy)
+	want(t, enter(g, &opPing, 0), nil)
+}

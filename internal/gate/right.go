@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"slices"
+
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/fault"
 )
@@ -16,6 +18,8 @@ func permit(who *nave.Principal, on nave.ID, op *Op) *fault.Error {
 			return nil
 		}
 		return foreign(who, on, op)
+	case who.Ops != nil && !slices.Contains(who.Ops, op.Name):
+		return unassigned(who, on, op)
 	case op.Own && who.Rights.Has(nave.DeviceConnect):
 		return nil
 	case op.Own && op.Right == 0:
@@ -31,6 +35,16 @@ func foreign(who *nave.Principal, on nave.ID, op *Op) *fault.Error {
 		return fault.IotHubUnauthorizedAccess.New("the credentials of %s do not allow %s, which needs a policy with %s", who.Only, op.Name, needs(op.Right, op.Either))
 	}
 	return fault.IotHubUnauthorizedAccess.New("the credentials of %s do not allow %s on %s", who.Only, op.Name, on)
+}
+
+// unassigned refuses whoever a role gives single operations only (service-api
+// 1.5). Surfaces that know verb and path of a request put them in.
+func unassigned(who *nave.Principal, on nave.ID, op *Op) *fault.Error {
+	path := op.Name
+	if on != (nave.ID{}) {
+		path += " on " + on.String()
+	}
+	return fault.IotHubUnauthorizedAccess.New("Principal %s is not authorized for %s due to no assigned permissions", who.Name, path)
 }
 
 func lacks(who *nave.Principal, want, either nave.Right, op *Op) *fault.Error {

@@ -14,6 +14,9 @@ func TestRights(t *testing.T) {
 	only := func(id nave.ID) *nave.Principal {
 		return &nave.Principal{Name: id.String(), Rights: nave.DeviceConnect, Only: id, Proof: "sas"}
 	}
+	role := func(ops ...string) *nave.Principal {
+		return &nave.Principal{Name: "p", Rights: nave.ServiceConnect, Ops: append([]string{}, ops...), Proof: "bearer"}
+	}
 	own := gate.Op{Name: "own.act", Own: true}
 	tests := []struct {
 		name string
@@ -31,6 +34,9 @@ func TestRights(t *testing.T) {
 		{"either: first", policy(nave.RegistryRead), d1, &opConfig, ""},
 		{"either: second", policy(nave.ServiceConnect), d1, &opConfig, ""},
 		{"either: none", policy(nave.DeviceConnect), d1, &opConfig, "RegistryRead or ServiceConnect"},
+		{"role with the operation", role("twin.query", "twin.update"), d1, &opQuery, ""},
+		{"role without the operation", role("twin.update"), d1, &opQuery, "Principal p is not authorized for twin.query on d1 due to no assigned permissions"},
+		{"no role", role(), nave.ID{}, &opPing, "Principal p is not authorized for hub.ping due to"},
 		{"device on itself", only(d1), d1, &opSend, ""},
 		{"device on another", only(d1), d2, &opSend, "credentials of d1 do not allow telemetry.send on d2"},
 		{"device on its module", only(d1), m1, &opSend, "on d1/m1"},

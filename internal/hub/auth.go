@@ -241,7 +241,7 @@ func (h *Hub) admit(ctx context.Context, c cred.Claim, reader bool, path []strin
 	if err != nil {
 		return nil, err
 	}
-	if !t.Covers(h.hosts, path...) {
+	if !t.CoversFold(h.hosts, path...) {
 		return nil, fault.IotHubUnauthorizedAccess.New("Unauthorized: the token's audience does not cover %s/%s", h.o.Host, strings.Join(path, "/"))
 	}
 	return &nave.Principal{Name: p.Name, Rights: p.Rights, Proof: "policy", Until: t.Expiry}, nil

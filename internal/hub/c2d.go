@@ -134,10 +134,10 @@ func (h *Hub) finish(tx *store.Tx, c *nave.C2D, o nave.Outcome) error {
 		Module: c.On.Module, Enqueued: now, Status: o, Description: string(o)}, now.Add(h.o.Limits.FeedbackTTL))
 }
 
-// lockPrefix marks the locks that this node gave.
-func (h *Hub) lockPrefix() string {
+// lockPrefix marks the locks that a node gave.
+func lockPrefix(node string) string {
 	sum := fnv.New32a()
-	sum.Write([]byte(h.bus.Node()))
+	sum.Write([]byte(node))
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
@@ -145,7 +145,7 @@ func (h *Hub) lockPrefix() string {
 func (h *Hub) newLock() string {
 	var b [12]byte
 	rand.Read(b[:])
-	return h.lockPrefix() + hex.EncodeToString(b[:])
+	return lockPrefix(h.bus.Node()) + hex.EncodeToString(b[:])
 }
 
 // Receive leases the next message of an HTTPS device for the lock time, the
@@ -181,10 +181,13 @@ func (l *Line) lease(ctx context.Context, until time.Time) (c *nave.C2D, err err
 			return err
 		})
 	}
-	if errors.Is(err, store.ErrNone) {
+	switch {
+	case errors.Is(err, store.ErrNone):
 		return nil, nil
+	case err != nil:
+		return nil, storeFault(err) // c may be set although nothing was committed
 	}
-	return c, storeFault(err)
+	return c, nil
 }
 
 // Settle ends a delivery. DeviceMessageLockLost: the lock is unknown, has run
@@ -197,9 +200,6 @@ func (l *Line) Settle(ctx context.Context, lock string, v nave.Verdict) error {
 	if raw, err := hex.DecodeString(lock); err != nil || len(raw) != 16 {
 		return fault.DeviceMessageLockLost.New("the lock token is not one that this hub gave, a token has 32 hex digits")
 	}
-	l.mu.Lock()
-	delete(l.held, lock)
-	l.mu.Unlock()
 	err := h.db.Update(ctx, func(tx *store.Tx) error {
 		c, err := tx.LockedC2D(l.id, lock)
 		if err != nil {
@@ -216,6 +216,11 @@ func (l *Line) Settle(ctx context.Context, lock string, v nave.Verdict) error {
 		}
 		return h.fail(tx, c)
 	})
+	if err == nil || errors.Is(err, store.ErrNone) {
+		l.mu.Lock()
+		delete(l.held, lock) // otherwise the message goes back to the queue with the line
+		l.mu.Unlock()
+	}
 	if errors.Is(err, store.ErrNone) {
 		return fault.DeviceMessageLockLost.New("the lock of this delivery is gone: it ran out, or the message was settled or delivered anew")
 	}
@@ -235,7 +240,29 @@ func (h *Hub) fail(tx *store.Tx, c *nave.C2D) error {
 // requeue puts messages back that a line held when it ended; that does not
 // count as a failure (hub-semantics 5.2).
 func (h *Hub) requeue(id nave.ID, held map[string]int64) {
-	err := h.db.Update(context.WithoutCancel(h.ctx), func(tx *store.Tx) error {
+	err := h.unlock(id, held)
+	if err == nil {
+		return
+	}
+	h.o.Log.Error("messages stay locked until the store takes writes again or the hub starts anew", "hub", h.o.Host, "device", id.String(), "err", err)
+	h.spawn(func() {
+		for err != nil {
+			select {
+			case <-h.ctx.Done():
+				return
+			case <-time.After(requeueEvery):
+			}
+			err = h.unlock(id, held)
+		}
+	})
+}
+
+// requeueEvery is the pause between two attempts to take locks back.
+const requeueEvery = time.Second
+
+// unlock takes the locks back that still stand.
+func (h *Hub) unlock(id nave.ID, held map[string]int64) error {
+	return h.db.Update(context.WithoutCancel(h.ctx), func(tx *store.Tx) error {
 		for lock := range held {
 			c, err := tx.LockedC2D(id, lock)
 			if errors.Is(err, store.ErrNone) {
@@ -251,9 +278,6 @@ func (h *Hub) requeue(id nave.ID, held map[string]int64) {
 		tx.After(func() { h.wake(id) })
 		return nil
 	})
-	if err != nil {
-		h.o.Log.Error("messages stay locked until the hub starts anew", "hub", h.o.Host, "device", id.String(), "err", err)
-	}
 }
 
 // Credit says how many more messages may be delivered to the line: below zero
@@ -272,11 +296,14 @@ func (l *Line) pull() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.credit == 0:
-	case l.pulling:
+	case l.credit == 0 || l.closing.Load():
+	case l.run != nil:
 		l.again = true
 	default:
-		l.pulling = l.hub.spawn(l.deliver)
+		l.run = make(chan struct{})
+		if !l.hub.spawn(l.deliver) {
+			l.run = nil
+		}
 	}
 }
 
@@ -288,8 +315,9 @@ func (l *Line) deliver() {
 			l.hub.o.Log.Warn("delivery stopped", "hub", l.hub.o.Host, "device", l.id.String(), "op", opDeliver.Name, "err", err)
 		}
 		l.mu.Lock()
-		if (!more || l.credit == 0) && !l.again {
-			l.pulling = false
+		if l.credit == 0 || !more && !l.again {
+			close(l.run)
+			l.run = nil
 			l.mu.Unlock()
 			return
 		}

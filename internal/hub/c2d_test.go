@@ -237,3 +237,28 @@ func TestFeedbackPause(t *testing.T) {
 		t.Error("64 records do not wait for the pause")
 	}
 }
+
+// A device that comes back while a message is on its way to its old connection
+// gets all messages in sequence order.
+func TestC2DOrderOverReconnects(t *testing.T) {
+	k := open(t)
+	i := k.put("d1", nave.IdentityPatch{})
+	const messages = 20
+	for n := range messages {
+		k.c2d(i.ID, string(rune('a'+n)), nave.AckNone)
+	}
+	for range 50 {
+		l, d := k.connect(i, mqttArrival)
+		l.Credit(-1)
+		first := next[*nave.C2D](t, d)
+		go l.Close(nil)
+		l2, d2 := k.connect(i, mqttArrival)
+		l2.Credit(-1)
+		for n := range messages {
+			if m := next[*nave.C2D](t, d2); m.System.MessageID != string(rune('a'+n)) {
+				t.Fatalf("message %d is %s, the old connection got %s first", n, m.System.MessageID, first.System.MessageID)
+			}
+		}
+		l2.Close(nil)
+	}
+}

@@ -163,6 +163,7 @@ func (h *Hub) sweep() {
 			h.publishConnections()
 			return
 		case <-fast.C:
+			h.dropHints()
 			err = h.flush(h.ctx)
 		case <-slow.C:
 			h.expireProofs()

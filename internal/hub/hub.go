@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -62,6 +63,7 @@ type Hub struct {
 	gate   *gate.Gate
 	events *bus.Log
 	routed map[nave.Source]bool
+	born   time.Time       // when the hub was created
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
 	work   sync.WaitGroup
@@ -73,6 +75,7 @@ type Hub struct {
 	outbox      outbox
 	counter     atomic.Uint64 // low half of connection event numbers
 	feedbackAt  atomic.Int64  // last emission of a feedback batch, Unix nanoseconds
+	readings    readings      // places of event readers, with a lock of its own
 
 	// Guarded by mu:
 	mu          sync.Mutex
@@ -84,6 +87,9 @@ type Hub struct {
 	news        map[nave.ID]state         // connection states not yet published
 	played      map[nave.ID]played        // fault modes that devices asked for
 	waiting     chan struct{}             // closed when feedback arrives
+	claims      uint64                    // number of the last claim of a line
+	hints       map[nave.ID]whereabouts   // of identities at other nodes, not yet in the store
+	inquiries   map[string]bool           // nodes that are being looked for
 }
 
 // Open starts a hub on its part of the store and the bus.
@@ -94,7 +100,7 @@ func Open(ctx context.Context, o Options) (*Hub, error) {
 		o: o, name: name, hosts: append([]string{o.Host}, o.Aliases...), db: o.DB, bus: o.Bus, gate: o.Gate,
 		routed: map[nave.Source]bool{}, seats: map[nave.ID]*seat{}, inflight: map[nave.ID]int{},
 		arrivals: map[nave.ID]chan struct{}{}, dirty: map[nave.ID]nave.Presence{}, news: map[nave.ID]state{},
-		played: map[nave.ID]played{}, waiting: make(chan struct{}),
+		played: map[nave.ID]played{}, hints: map[nave.ID]whereabouts{}, inquiries: map[string]bool{}, waiting: make(chan struct{}),
 	}
 	for _, s := range o.Sources {
 		h.routed[s] = true
@@ -158,7 +164,10 @@ func (h *Hub) settle(tx *store.Tx) error {
 	if _, err := tx.ClearPresence(h.bus.Node()); err != nil {
 		return err
 	}
-	if _, err := tx.ReleaseC2D(h.lockPrefix()); err != nil {
+	if _, err := tx.ReleaseC2D(lockPrefix(h.bus.Node())); err != nil {
+		return err
+	}
+	if err := h.noteBirth(tx); err != nil {
 		return err
 	}
 	have, err := tx.Policies()
@@ -173,6 +182,23 @@ func (h *Hub) settle(tx *store.Tx) error {
 	}
 	return nil
 }
+
+// noteBirth reads when the hub was created, at its first start writes it.
+func (h *Hub) noteBirth(tx *store.Tx) error {
+	const key = "created"
+	text, err := tx.Setting(key)
+	if errors.Is(err, store.ErrNone) {
+		text = nave.Format(h.now())
+		err = tx.PutSetting(key, text)
+	}
+	if err == nil {
+		h.born, err = nave.ParseTime(text)
+	}
+	return err
+}
+
+// Created returns when the hub was created.
+func (h *Hub) Created() time.Time { return h.born }
 
 // Close ends every line with ServiceUnavailable and stops the hub. Store, bus
 // and gate stay open.
@@ -216,5 +242,8 @@ func (h *Hub) Answers(host string) bool {
 
 // Report passes a failure that a surface answered on to Options.Report.
 func (h *Hub) Report(op string, on nave.ID, why *fault.Error) { h.o.Report(op, on, why) }
+
+// Now returns the time on the hub's clock.
+func (h *Hub) Now() time.Time { return h.now() }
 
 func (h *Hub) now() time.Time { return h.db.Now() }

@@ -39,11 +39,16 @@ type Line struct {
 	from  Arrival
 	since time.Time // of Connect
 
-	noted   atomic.Int64 // activity last written, Unix nanoseconds
-	active  atomic.Int64 // last activity, Unix nanoseconds
-	spoke   atomic.Bool  // the device has sent or subscribed something
-	closing atomic.Bool  // shut was called
-	until   atomic.Int64 // expiry of the proof with the grace, Unix nanoseconds; 0 none
+	// Guarded by Hub.mu:
+	claim   uint64 // number of the last claim
+	pending Kind   // claimed, and the note of it has not come back
+
+	noted   atomic.Int64           // activity last written, Unix nanoseconds
+	active  atomic.Int64           // last activity, Unix nanoseconds
+	spoke   atomic.Bool            // the device has sent or subscribed something
+	closing atomic.Bool            // shut was called
+	until   atomic.Int64           // expiry of the proof with the grace, Unix nanoseconds; 0 none
+	model   atomic.Pointer[string] // model id announced; nil none
 
 	// Guarded by showing, which is taken before mu and held across Peer.Desired:
 	showing sync.Mutex
@@ -56,8 +61,8 @@ type Line struct {
 	desired bool                         // listens for desired properties
 	calls   map[string]chan<- nave.Reply // open method calls by request id; closed with the line
 	credit  int                          // C2D messages that may be delivered; below zero: no limit
-	pulling bool                         // a pull runs
-	again   bool                         // and must look once more
+	run     chan struct{}                // closed when messages are no longer on their way to the device or back; nil while none are
+	again   bool                         // the run must look once more
 	held    map[string]int64             // locks without end by token: sequence numbers
 }
 
@@ -73,10 +78,8 @@ func (h *Hub) Connect(ctx context.Context, who *nave.Principal, id nave.ID, from
 	if err := h.gate.Enter(ctx, who, id, &opConnect, 0); err != nil {
 		return nil, err
 	}
-	if from.Model != "" {
-		if err := h.announce(ctx, id, from.Model); err != nil {
-			return nil, err
-		}
+	if err := l.Announce(ctx, from.Model); err != nil {
+		return nil, err
 	}
 	l.Renew(who.Until)
 	l.touch()
@@ -97,11 +100,34 @@ func (h *Hub) recheck(ctx context.Context, l *Line) error {
 	if err != nil {
 		return err
 	}
+	if i.Presence.Connected {
+		h.inquire(i.Presence.Node)
+	}
 	if l.who.Generation != "" && i.Generation != l.who.Generation {
 		return fault.IotHubUnauthorized.New("%s was deleted and created anew meanwhile", l.id)
 	}
 	_, err = h.proven(ctx, i, l.who.Proof, l.who.Until)
 	return err
+}
+
+// Announce takes a model id that the device names after it has connected; the
+// empty text changes nothing (device-protocols 3.5).
+func (l *Line) Announce(ctx context.Context, model string) error {
+	if model == "" {
+		return nil
+	}
+	if err := l.hub.announce(ctx, l.id, model); err != nil {
+		return err
+	}
+	l.model.Store(&model)
+	return nil
+}
+
+func (l *Line) modelID() string {
+	if p := l.model.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // announce stores the model id that a device names when it connects.
@@ -124,23 +150,28 @@ func (l *Line) ID() nave.ID { return l.id }
 // Principal returns who the line is bound to.
 func (l *Line) Principal() *nave.Principal { return l.who }
 
-// Claim takes kinds of the identity's traffic, from other lines if need be.
+// Claim takes kinds of the identity's traffic, from other lines if need be, also
+// from those on other nodes.
 func (l *Line) Claim(want Kind) {
 	h := l.hub
 	h.mu.Lock()
+	h.claims++
+	number := h.claims
+	l.claim, l.pending = number, l.pending|want
 	lost := h.take(l, want)
 	h.mu.Unlock()
 	for old, what := range lost {
 		old.lose(what)
 	}
+	l.claimed(want, number)
 }
 
 // lose tells the peer that another line has taken over.
 func (l *Line) lose(what Kind) {
 	if l.from.Holds == Everything {
 		why := fault.ConnectionForcefullyClosedOnNewConnection.New("%s has opened a new connection", l.id)
-		l.unseat(Everything)
 		l.shut(Whole, why)
+		l.unseat(Everything)
 		return
 	}
 	l.unseat(what)
@@ -153,10 +184,11 @@ func (l *Line) lose(what Kind) {
 
 // Release gives kinds back, when the link that carried them is gone.
 func (l *Line) Release(what Kind) {
+	// Messages go back first: whoever takes the seat next must find them in their order.
+	l.unseat(what)
 	l.hub.mu.Lock()
 	l.hub.leave(l, what)
 	l.hub.mu.Unlock()
-	l.unseat(what)
 }
 
 // unseat ends what the line did for the kinds it no longer holds: messages in
@@ -165,7 +197,18 @@ func (l *Line) unseat(what Kind) {
 	l.mu.Lock()
 	var held map[string]int64
 	if what&Commands != 0 {
-		held, l.held, l.credit = l.held, nil, 0
+		l.credit = 0
+		for l.run != nil {
+			// A message may be on its way to the device or back: it must be
+			// back before another line looks for the next one.
+			run := l.run
+			l.mu.Unlock()
+			<-run
+			l.mu.Lock()
+		}
+		if held, l.held = l.held, nil; len(held) > 0 {
+			l.run = make(chan struct{})
+		}
 	}
 	if what&Twins != 0 {
 		l.desired = false
@@ -180,6 +223,11 @@ func (l *Line) unseat(what Kind) {
 	l.mu.Unlock()
 	if len(held) > 0 {
 		l.hub.requeue(l.id, held)
+		l.mu.Lock()
+		close(l.run)
+		l.run = nil
+		l.mu.Unlock()
+		l.pull()
 	}
 }
 

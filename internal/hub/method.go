@@ -117,9 +117,12 @@ func (h *Hub) call(ctx context.Context, on nave.ID, c *nave.Call) (*nave.Reply, 
 	if l := h.holder(on, Methods); l != nil {
 		return l.invoke(ctx, c)
 	}
-	node, err := h.elsewhere(ctx, on)
-	if err != nil {
-		return nil, err
+	node := h.hint(on)
+	if node == "" {
+		var err error
+		if node, err = h.elsewhere(ctx, on); err != nil {
+			return nil, err
+		}
 	}
 	if node == "" {
 		return nil, fault.DeviceNotOnline.New("Timed out waiting for device to connect: %s has no connection", on)
@@ -250,6 +253,7 @@ func (h *Hub) callNode(ctx context.Context, node string, on nave.ID, c *nave.Cal
 	err := h.bus.Call(ctx, h.callSubject(node), farCall{on, *c}, &out)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
+		h.inquire(node)
 		return nil, fault.DeviceNotOnline.New("Timed out waiting for device to connect: the node that held the connection of %s is gone", on)
 	case err != nil:
 		return nil, fault.GatewayTimeout.Wrap(err, "the node that holds the connection of %s did not answer", on)

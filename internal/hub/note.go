@@ -19,6 +19,12 @@ type note struct {
 	Version int64           `json:",omitempty"`
 	Code    int             `json:",omitempty"`
 	Text    string          `json:",omitempty"`
+	Kinds   Kind            `json:",omitempty"` // of noteTaken
+	Number  uint64          `json:",omitempty"` // of the claim that noteTaken tells of
+
+	Group     string `json:",omitempty"`
+	Partition int    `json:",omitempty"`
+	Epoch     int64  `json:",omitempty"`
 }
 
 type noteKind string
@@ -30,6 +36,10 @@ const (
 	noteFeedback noteKind = "feedback"
 	noteExpel    noteKind = "expel"
 	noteAuth     noteKind = "auth"
+	noteTaken    noteKind = "taken"
+
+	noteReading   noteKind = "reading"
+	noteGroupGone noteKind = "groupGone"
 )
 
 func (h *Hub) noteSubject() string { return "hub." + bus.Word(h.o.Host) }
@@ -53,7 +63,13 @@ func (h *Hub) listen() error {
 
 func (h *Hub) heard(in []byte) {
 	var n note
-	if err := json.Unmarshal(in, &n); err != nil || n.Node == h.bus.Node() {
+	if err := json.Unmarshal(in, &n); err != nil {
+		return
+	}
+	if n.Node == h.bus.Node() {
+		if n.Kind == noteTaken {
+			h.echoed(&n)
+		}
 		return
 	}
 	switch n.Kind {
@@ -64,11 +80,17 @@ func (h *Hub) heard(in []byte) {
 			h.desiredHere(n.On, &nave.Change{Desired: d, Version: n.Version})
 		}
 	case noteMethods:
-		h.arrived(n.On)
+		h.seenAt(&n)
+	case noteTaken:
+		h.takenElsewhere(&n)
 	case noteFeedback:
 		h.feedbackHere()
 	case noteExpel:
 		h.expel(n.On, fault.Lookup(n.Code, fault.Hub).New("%s", n.Text))
+	case noteReading:
+		h.readerElsewhere(readingPlace{n.Group, n.Partition}, n.Epoch)
+	case noteGroupGone:
+		h.groupGoneHere(n.Group)
 	case noteAuth:
 		if err := h.loadAuth(context.WithoutCancel(h.ctx)); err != nil {
 			h.o.Log.Error("policies could not be read again", "hub", h.o.Host, "err", err)

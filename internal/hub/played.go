@@ -20,8 +20,8 @@ var ErrSilent error = errSilent{}
 
 // played is a fault mode that a device has asked for itself.
 type played struct {
-	code  *fault.Code
-	until time.Time
+	code        *fault.Code
+	from, until time.Time
 }
 
 // request is a fault-injection message of a device (device-protocols 6).
@@ -83,10 +83,11 @@ func (l *Line) misbehave(m *nave.Message, done func(error)) bool {
 	if !ok {
 		h.mu.Lock()
 		p, on := h.played[l.id]
-		if on && !h.now().Before(p.until) {
+		now := h.now()
+		if on && !now.Before(p.until) {
 			delete(h.played, l.id)
-			on = false
 		}
+		on = on && !now.Before(p.from) && now.Before(p.until)
 		h.mu.Unlock()
 		if on {
 			done(p.code.New("fault injection: refused until %s", nave.Format(p.until)))
@@ -97,9 +98,18 @@ func (l *Line) misbehave(m *nave.Message, done func(error)) bool {
 	part, mqtt := closers[r.kind], l.from.Endless
 	if code != nil && !mqtt {
 		h.mu.Lock()
-		h.played[l.id] = played{code, h.now().Add(r.delay + r.duration)}
+		now := h.now()
+		p := played{code, now.Add(r.delay), now.Add(r.delay + r.duration)}
+		if l.peer == nil {
+			p.from = now // device-protocols 6.1: the answer to an HTTPS request is the fault
+		}
+		h.played[l.id] = p
 		h.mu.Unlock()
-		done(code.New("fault injection: %s", r.reason))
+		if l.peer == nil {
+			done(code.New("fault injection: %s", r.reason))
+		} else {
+			done(nil)
+		}
 		return true
 	}
 	if l.peer == nil {
@@ -110,12 +120,12 @@ func (l *Line) misbehave(m *nave.Message, done func(error)) bool {
 	if code != nil {
 		part = Whole
 	}
-	time.AfterFunc(r.delay, func() { l.play(part, why) })
 	if mqtt {
 		done(ErrSilent)
 	} else {
 		done(nil)
 	}
+	time.AfterFunc(r.delay, func() { l.play(part, why) }) // behind the answer, however short the delay
 	return true
 }
 

@@ -45,8 +45,12 @@ func (h *Hub) PutPolicy(ctx context.Context, p nave.Policy) (nave.Policy, error)
 	return p, h.authChanged(ctx, err)
 }
 
-// DeletePolicy removes a policy; its tokens stop working at once.
+// DeletePolicy removes a policy; its tokens stop working at once. GenericNotFound
+// when it is unknown.
 func (h *Hub) DeletePolicy(ctx context.Context, name string) error {
+	if _, ok := h.Policy(name); !ok {
+		return fault.GenericNotFound.New("the hub has no policy %q", name)
+	}
 	err := h.db.Update(ctx, func(tx *store.Tx) error { return tx.DeletePolicy(name) })
 	return h.authChanged(ctx, err)
 }

@@ -25,16 +25,6 @@ func (s *seat) empty() bool {
 	return true
 }
 
-// holds returns what l holds.
-func (s *seat) holds(l *Line) (k Kind) {
-	for n, holder := range s.holders {
-		if holder == l {
-			k |= kinds[n].kind
-		}
-	}
-	return k
-}
-
 // take gives l the kinds and returns the lines that lost something, with what
 // they lost. The caller holds mu.
 func (h *Hub) take(l *Line, want Kind) map[*Line]Kind {
@@ -185,7 +175,11 @@ func (h *Hub) flush(ctx context.Context) error {
 	h.mu.Lock()
 	rows := make([]store.PresenceRow, 0, len(h.dirty))
 	for id, p := range h.dirty {
-		rows = append(rows, store.PresenceRow{ID: id, Presence: p})
+		row := store.PresenceRow{ID: id, Presence: p}
+		if p.Node != h.bus.Node() {
+			row.Of = h.bus.Node() // whoever has it now has written that
+		}
+		rows = append(rows, row)
 	}
 	h.mu.Unlock()
 	if len(rows) == 0 {

@@ -64,6 +64,7 @@ func (h *Hub) sweepFeedback(ctx context.Context) error {
 		return err
 	}
 	return h.db.Update(ctx, func(tx *store.Tx) error {
+		tx.After(h.feedbackHere) // a lock may have run out
 		_, err := tx.SweepFeedback(h.now(), h.o.Limits.FeedbackTries)
 		return err
 	})

@@ -98,7 +98,7 @@ func (l *Line) accept(m *nave.Message) (*nave.Event, error) {
 		return nil, nil
 	}
 	return &nave.Event{Message: *m, Source: nave.Telemetry, From: l.id, Generation: l.who.Generation,
-		Auth: l.who.Auth, Model: l.from.Model, Enqueued: l.hub.now()}, nil
+		Auth: l.who.Auth, Model: l.modelID(), Enqueued: l.hub.now()}, nil
 }
 
 // speak notes that the device has said something: its connection is news now.

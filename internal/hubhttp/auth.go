@@ -1,6 +1,7 @@
 package hubhttp
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/nave-hub/nave/internal/cred"
@@ -26,9 +27,19 @@ func (c *call) authenticate() error {
 		if err != nil {
 			return err
 		}
-		c.backend = h.Backend(who)
+		c.who, c.backend = who, h.Backend(who)
 	}
 	return nil
+}
+
+// denied puts verb and path of the request into the refusal of a caller whose
+// role lacks the operation (service-api 1.5); other errors stay.
+func (c *call) denied(err error) error {
+	if c.who == nil || c.who.Ops == nil || !errors.Is(err, fault.IotHubUnauthorizedAccess) {
+		return err
+	}
+	return fault.IotHubUnauthorizedAccess.Wrap(err, "Principal %s is not authorized for %s on %s due to no assigned permissions",
+		c.who.Name, c.r.Method, brief(c.r.URL.Path))
 }
 
 // claim returns what the request presents. The token is taken as it stands:

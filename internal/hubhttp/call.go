@@ -29,9 +29,10 @@ type call struct {
 	name     string // the last parameter that is no id
 	query    map[string]string
 
-	// Set by authenticate, one of them:
+	// Set by authenticate, line or the others:
 	line    *hub.Line
 	backend *hub.Backend
+	who     *nave.Principal
 }
 
 // parameters reads a query string: names in lower case, of equal names the

@@ -23,30 +23,9 @@ func receiveFeedback(c *call) error {
 	if batch == nil {
 		return c.done()
 	}
-	b := []byte{'['}
-	for n := range batch.Records {
-		if n > 0 {
-			b = append(b, ',')
-		}
-		b = appendFeedback(b, &batch.Records[n])
-	}
 	lock := lockText(batch.Lock)
 	c.set("iothub-messagelocktoken", lock)
-	return c.entity(http.StatusOK, lock, append(b, ']'))
-}
-
-// appendFeedback appends one record as service-api 3.4 shows it.
-func appendFeedback(b []byte, f *nave.Feedback) []byte {
-	b = appendText(append(b, `{"originalMessageId":`...), f.OriginalMessageID)
-	b = appendText(append(b, `,"enqueuedTimeUtc":`...), nave.Format(f.Enqueued))
-	b = appendText(append(b, `,"statusCode":`...), string(f.Status))
-	b = appendText(append(b, `,"description":`...), f.Description)
-	b = appendText(append(b, `,"deviceId":`...), f.Device)
-	if f.Module != "" {
-		b = appendText(append(b, `,"moduleId":`...), f.Module)
-	}
-	b = appendText(append(b, `,"deviceGenerationId":`...), f.Generation)
-	return append(b, '}')
+	return c.entity(http.StatusOK, lock, nave.AppendFeedback(nil, batch.Records))
 }
 
 func completeFeedback(c *call) error { return c.settleFeedback(true) }

@@ -86,5 +86,5 @@ func (s *Server) run(c *call) error {
 	if err := c.checkVersion(); err != nil {
 		return err
 	}
-	return c.route.do(c)
+	return c.denied(c.route.do(c))
 }

@@ -21,6 +21,11 @@ type Options struct {
 	Hub    *hub.Hub
 	Engine mqtt.Options // LooseTopics is always on; MaxQueue, when zero, has room for a whole queue of messages
 
+	// Find returns the server of another hub of the process by a host name, nil
+	// when there is none: the user name decides, since a client may dial a name
+	// that several hubs share. Nil: there is no other.
+	Find func(host string) *Server
+
 	// SubscribeFailure answers an illegal filter with 0x80 instead of closing
 	// the connection.
 	SubscribeFailure bool
@@ -50,10 +55,24 @@ func New(o Options) *Server {
 // protocol is "mqtt" or "mqttws". It returns when CONNECT has been answered or
 // nc is closed; the connection lives on until ctx ends.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, certs []*x509.Certificate, protocol string) {
-	remote := nc.RemoteAddr().String()
 	session, p, err := mqtt.Accept(nc, s.o.Engine)
 	if err != nil {
-		s.notAccepted(remote, p, err)
+		s.NotAccepted(nc.RemoteAddr(), p, err)
+		return
+	}
+	s.ServeSession(ctx, session, p, certs, protocol)
+}
+
+// ServeSession is Serve for a connection whose CONNECT p has been read by a
+// listener that shares its port with others. It may have allowed more versions
+// than the hub speaks.
+func (s *Server) ServeSession(ctx context.Context, session *mqtt.Session, p *mqtt.Connect, certs []*x509.Certificate, protocol string) {
+	remote := session.RemoteAddr().String()
+	s = s.meant(p.Username)
+	session.Use(s.o.Engine)
+	if p.Level != 4 {
+		s.fail(failure{op: "device.connect", remote: remote, err: wrongVersion(p, mqtt.ErrVersion)})
+		session.Refuse(mqtt.BadProtocol)
 		return
 	}
 	c := &client{server: s, ctx: ctx, clean: p.Clean, keepAlive: p.KeepAlive}
@@ -72,19 +91,37 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, certs []*x509.Certifica
 	c.start(session, stored)
 }
 
-// notAccepted records a connection that ended before its CONNECT was read.
-// Whoever only looks whether the port is open leaves no record.
-func (s *Server) notAccepted(remote string, p *mqtt.Connect, err error) {
+// meant returns the server of the hub that the user name calls, s itself when
+// no hub of the process has that name.
+func (s *Server) meant(username string) *Server {
+	host, _, _ := strings.Cut(username, "/")
+	if s.o.Find != nil && !s.o.Hub.Answers(host) {
+		if other := s.o.Find(host); other != nil {
+			return other
+		}
+	}
+	return s
+}
+
+// NotAccepted records the error of mqtt.Accept: a connection that ended before
+// its CONNECT was read. Whoever only looks whether the port is open leaves no
+// record.
+func (s *Server) NotAccepted(peer net.Addr, p *mqtt.Connect, err error) {
+	remote := peer.String()
 	switch {
 	case errors.Is(err, io.EOF):
 		s.o.Log.Debug("closed before CONNECT", "hub", s.o.Hub.Host(), "peer", remote)
 		return
 	case errors.Is(err, mqtt.ErrVersion):
-		err = fault.InvalidProtocolVersion.Wrap(err, "CONNECT asks for protocol %q level %d, the hub speaks MQTT level 4 (3.1.1)", brief(p.Protocol), p.Level)
+		err = wrongVersion(p, err)
 	default:
 		err = ended(err, 0, s.o.Engine)
 	}
 	s.fail(failure{op: "device.connect", remote: remote, err: err})
+}
+
+func wrongVersion(p *mqtt.Connect, err error) error {
+	return fault.InvalidProtocolVersion.Wrap(err, "CONNECT asks for protocol %q level %d, the hub speaks MQTT level 4 (3.1.1)", brief(p.Protocol), p.Level)
 }
 
 // connect judges a CONNECT, in this order: user name, client id, will, proof.

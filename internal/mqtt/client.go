@@ -16,6 +16,8 @@ type ClientOptions struct {
 	Clean              bool
 	KeepAlive          uint16 // seconds; above 0 the client pings by itself and misses the server after twice the time
 	Will               *Will
+	Level              byte        // 5 for MQTT 5.0, otherwise 3.1.1
+	Properties         *Properties // of CONNECT, with Level 5
 
 	ManualAck bool    // inbound QoS 1 is acknowledged by Client.Ack only
 	NoPing    bool    // KeepAlive is announced and not kept
@@ -28,6 +30,7 @@ type ClientOptions struct {
 type ClientHandler struct {
 	Message func(p *Publish)
 	Acked   func(id uint16)
+	Refused func(id uint16, reason byte) // a PUBACK of MQTT 5.0 with a reason from 0x80 on, in place of Acked
 	Closed  func(err error)
 }
 
@@ -39,6 +42,7 @@ type Client struct {
 	// Set by Open, then read only:
 	h      ClientHandler
 	manual bool
+	hello  *Properties
 
 	// Owned by the reader:
 	pub Publish
@@ -88,7 +92,10 @@ func (c *Client) connect(o *ClientOptions) (present bool, err error) {
 	if err := c.nc.SetDeadline(time.Now().Add(c.o.ConnectTimeout)); err != nil {
 		return false, err
 	}
-	p := &Connect{ClientID: o.ClientID, Username: o.Username, HasUsername: o.Username != "" || o.Password != nil, Password: o.Password,
+	if o.Level == 5 {
+		c.modern = newModern(nil, false)
+	}
+	p := &Connect{Level: o.Level, Properties: o.Properties, ClientID: o.ClientID, Username: o.Username, HasUsername: o.Username != "" || o.Password != nil, Password: o.Password,
 		HasPassword: o.Password != nil, Clean: o.Clean, KeepAlive: o.KeepAlive, Will: o.Will}
 	if _, err := c.nc.Write(p.Append(nil)); err != nil {
 		return false, err
@@ -100,16 +107,46 @@ func (c *Client) connect(o *ClientOptions) (present bool, err error) {
 	if head>>4 != typeConnack {
 		return false, violation("MQTT-3.2.0-1", "the first packet is %s", typeNames[head>>4])
 	}
-	ack, err := parseConnack(body)
+	ack, err := c.accepted(body, o)
 	if err != nil {
 		return false, err
-	}
-	if ack.Code != Accepted {
-		return false, &RefusedError{Code: ack.Code}
 	}
 	c.in.giveBack()
 	return ack.Present, c.nc.SetDeadline(time.Time{})
 }
+
+// accepted reads the CONNACK; with MQTT 5.0 its limits become those of the connection.
+func (c *Client) accepted(body []byte, o *ClientOptions) (ack Connack, err error) {
+	if c.modern == nil || len(body) == 2 { // a server that speaks 3.1.1 only
+		ack, err = parseConnack(body)
+	} else {
+		ack, err = parseConnack5(body)
+	}
+	if err != nil {
+		return ack, err
+	}
+	if ack.Code != Accepted {
+		e := &RefusedError{Code: ack.Code}
+		if ack.Properties != nil {
+			e.Text = ack.Properties.Reason
+		}
+		return ack, e
+	}
+	if c.modern == nil {
+		return ack, nil
+	}
+	c.modern, c.hello = newModern(ack.Properties, false), ack.Properties
+	if o.Properties != nil {
+		c.modern.aliasLimit = int(o.Properties.AliasMaximum)
+	}
+	if p := ack.Properties; p != nil && p.KeepAlive != nil {
+		o.KeepAlive = *p.KeepAlive
+	}
+	return ack, nil
+}
+
+// Properties are those of the server's CONNACK, nil when it had none.
+func (c *Client) Properties() *Properties { return c.hello }
 
 // Publish queues a packet and does not wait; QoS 1 needs an ID and its PUBACK comes through ClientHandler.Acked. ErrSlow says that
 // the queue is full, which closes nothing: the packet was not queued.
@@ -120,12 +157,24 @@ func (c *Client) Ack(id uint16) error { return c.reply(Puback{ID: id}.Append(nil
 
 // Subscribe waits for the SUBACK and returns its codes, one a filter.
 func (c *Client) Subscribe(ctx context.Context, subs ...Subscription) ([]byte, error) {
-	return c.call(ctx, func(id uint16) []byte { return Subscribe{ID: id, Subs: subs}.Append(nil) })
+	return c.call(ctx, func(id uint16) []byte {
+		if s := (Subscribe{ID: id, Subs: subs}); c.modern == nil {
+			return s.Append(nil)
+		} else {
+			return s.AppendV5(nil)
+		}
+	})
 }
 
 // Unsubscribe waits for the UNSUBACK.
 func (c *Client) Unsubscribe(ctx context.Context, filters ...string) error {
-	_, err := c.call(ctx, func(id uint16) []byte { return Unsubscribe{ID: id, Filters: filters}.Append(nil) })
+	_, err := c.call(ctx, func(id uint16) []byte {
+		if u := (Unsubscribe{ID: id, Filters: filters}); c.modern == nil {
+			return u.Append(nil)
+		} else {
+			return u.AppendV5(nil)
+		}
+	})
 	return err
 }
 
@@ -230,6 +279,9 @@ func (c *Client) closed(cause error) {
 
 // packet handles what a server may send.
 func (c *Client) packet(head byte, body []byte, own bool) error {
+	if c.modern != nil {
+		return c.packetModern(head, body, own)
+	}
 	switch kind := head >> 4; kind {
 	case typePublish:
 		return c.message(head, body, own)
@@ -258,9 +310,52 @@ func (c *Client) packet(head byte, body []byte, own bool) error {
 	}
 }
 
+// packetModern is packet for MQTT 5.0.
+func (c *Client) packetModern(head byte, body []byte, own bool) error {
+	switch kind := head >> 4; kind {
+	case typePublish:
+		return c.message(head, body, own)
+	case typePuback:
+		p, err := parsePuback5(body)
+		if err != nil {
+			return err
+		}
+		c.landed()
+		if p.Reason >= Unspecified && c.h.Refused != nil {
+			c.h.Refused(p.ID, p.Reason)
+		} else if c.h.Acked != nil {
+			c.h.Acked(p.ID)
+		}
+		return nil
+	case typeSuback:
+		p, err := parseSuback5(body)
+		if err != nil {
+			return err
+		}
+		return c.answer(kind, p.ID, p.Codes)
+	case typeUnsuback:
+		p, err := parseUnsuback5(body)
+		if err != nil {
+			return err
+		}
+		return c.answer(kind, p.ID, p.Codes)
+	case typePingresp:
+		return c.pong()
+	case typeDisconnect:
+		return c.disconnected(body)
+	default:
+		return violation("", "%s from a server", typeNames[kind])
+	}
+}
+
 func (c *Client) message(head byte, body []byte, own bool) error {
 	p := &c.pub
-	if err := p.decode(head, body, "", true); err != nil {
+	if c.modern != nil {
+		if err := c.decodeModern(p, head, body, own); err != nil {
+			return err
+		}
+		own = true
+	} else if err := p.decode(head, body, "", true); err != nil {
 		return err
 	}
 	if p.QoS > 1 {

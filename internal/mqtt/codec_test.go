@@ -32,7 +32,7 @@ var samples = []struct {
 	{"publish 1", "3b 09 0003 612f62 1234 6869", &Publish{Topic: "a/b", Payload: []byte("hi"), QoS: 1, Dup: true, Retain: true, ID: 0x1234}},
 	{"publish 2", "34 07 0003 612f62 0001", &Publish{Topic: "a/b", Payload: []byte{}, QoS: 2, ID: 1}},
 	{"puback", "40 02 ffff", Puback{ID: 65535}},
-	{"subscribe", "82 0e 0007 0003 612f23 01 0003 2b2f62 02", Subscribe{ID: 7, Subs: []Subscription{{"a/#", 1}, {"+/b", 2}}}},
+	{"subscribe", "82 0e 0007 0003 612f23 01 0003 2b2f62 02", Subscribe{ID: 7, Subs: []Subscription{{Filter: "a/#", QoS: 1}, {Filter: "+/b", QoS: 2}}}},
 	{"suback", "90 05 0007 01 00 80", Suback{ID: 7, Codes: []byte{1, 0, SubFailure}}},
 	{"unsubscribe", "a2 0a 0008 0003 612f23 0001 23", Unsubscribe{ID: 8, Filters: []string{"a/#", "#"}}},
 	{"unsuback", "b0 02 0008", Unsuback{ID: 8}},
@@ -85,7 +85,7 @@ func TestTruncated(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, v := range []struct{ name, hex, want string }{
 		{"type 0", "00 00", "reserved packet 0"},
-		{"type 15", "f0 00", "reserved packet 15"},
+		{"type 15", "f0 00", "packet 15"},
 		{"five length bytes", "30 8080808001", "more than 4 bytes"},
 		{"length not minimal", "c0 80 00", "encoded in 2 bytes"},
 		{"connect flags", "11 00", "MQTT-2.2.2-2"},
@@ -171,7 +171,7 @@ func TestLoose(t *testing.T) {
 	if err := p.decode(0x30, body, "", true); err != nil || p.Topic != "devices/a#b/messages/events/k=v+w" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	sub := Subscribe{ID: 1, Subs: []Subscription{{"devices/a#b/messages/devicebound/#", 1}}}
+	sub := Subscribe{ID: 1, Subs: []Subscription{{Filter: "devices/a#b/messages/devicebound/#", QoS: 1}}}
 	if _, err := parseSubscribe(sub.Append(nil)[2:], true); err != nil {
 		t.Error(err)
 	}

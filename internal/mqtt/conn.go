@@ -21,12 +21,21 @@ func (c *Conn) open(nc net.Conn, o *Options) {
 	c.in.init(nc)
 }
 
+// Level is the protocol level, 4 for MQTT 3.1.1 and 5 for MQTT 5.0.
+func (c *Conn) Level() byte {
+	if c.modern != nil {
+		return 5
+	}
+	return 4
+}
+
 // Start begins to read. It is called exactly once, also when Close was called before: only then does Handler.Closed come.
 func (c *Conn) Start() { go c.run() }
 
 // Publish queues a packet and never blocks; the order of calls is the order on the wire. QoS 1 needs p.ID, which the caller keeps
 // unique among what is outstanding. p may be reused after the call, the memory of its payload not. The error is ErrClosed when
-// the connection is closed or closing, ErrSlow when Options.MaxQueue is exceeded, which closes it, or says what cannot be encoded.
+// the connection is closed or closing, ErrSlow when Options.MaxQueue is exceeded, which closes it, or says what cannot be encoded. With MQTT 5.0 a packet
+// that is larger than the client takes is a *TooLargeError and changes nothing, and QoS 1 waits for the client's receive maximum.
 func (c *Conn) Publish(p *Publish) error {
 	err := c.send(p)
 	if err == ErrSlow {
@@ -72,11 +81,7 @@ func (c *Conn) packet(head byte, body []byte, own bool) error {
 	case typePublish:
 		return c.publish(head, body, own)
 	case typePuback:
-		p, err := parsePuback(body)
-		if err == nil {
-			c.h.Acked(p.ID)
-		}
-		return err
+		return c.acked(body)
 	case typePingreq:
 		return c.answer(Pingresp{}.Append(nil))
 	case typeSubscribe:
@@ -84,9 +89,14 @@ func (c *Conn) packet(head byte, body []byte, own bool) error {
 	case typeUnsubscribe:
 		return c.unsubscribe(body)
 	case typeDisconnect:
+		if c.modern != nil {
+			return c.disconnected(body)
+		}
 		return errDisconnect
 	case typeConnect:
 		return violation("MQTT-3.1.0-2", "second CONNECT")
+	case typeAuth:
+		return violation5(ProtocolViolation, "AUTH: extended authentication is not supported")
 	case typePubrec, typePubrel, typePubcomp:
 		return violation("", "%s: QoS 2 is not supported", typeNames[kind])
 	default:
@@ -94,7 +104,45 @@ func (c *Conn) packet(head byte, body []byte, own bool) error {
 	}
 }
 
+func (c *Conn) acked(body []byte) error {
+	parse := parsePuback
+	if c.modern != nil {
+		parse = parsePuback5
+	}
+	p, err := parse(body)
+	if err != nil {
+		return err
+	}
+	if c.modern != nil {
+		c.landed()
+	}
+	c.h.Acked(p.ID)
+	return nil
+}
+
+// publishModern is publish for MQTT 5.0.
+func (c *Conn) publishModern(head byte, body []byte, own bool) error {
+	p := &Publish{}
+	if err := c.decodeModern(p, head, body, own); err != nil {
+		return err
+	}
+	if p.Properties != nil && p.Properties.SubscriptionIDs != nil {
+		return violation5(ProtocolViolation, "PUBLISH: a subscription identifier from a client")
+	}
+	ack := Ack{}
+	if p.QoS == 1 {
+		if r := c.acks.Load(); r != nil && r.taken-r.retired.Load() >= uint64(min(c.o.MaxUnacked, 65535)) {
+			return violation5(ReceiveExceeded, "PUBLISH: more than %d without PUBACK", c.o.MaxUnacked)
+		}
+		ack = c.slot(p.ID)
+	}
+	return c.h.Publish(p, ack)
+}
+
 func (c *Conn) publish(head byte, body []byte, own bool) error {
+	if c.modern != nil {
+		return c.publishModern(head, body, own)
+	}
 	p, known := &c.pub, ""
 	if c.in.buf != nil {
 		known = c.in.buf.topic
@@ -135,18 +183,30 @@ func (c *Conn) slot(id uint16) Ack {
 }
 
 func (c *Conn) subscribe(body []byte) error {
-	s, err := parseSubscribe(body, c.o.LooseTopics)
+	parse := parseSubscribe
+	if c.modern != nil {
+		parse = parseSubscribe5
+	}
+	s, err := parse(body, c.o.LooseTopics)
 	if err != nil {
 		return err
+	}
+	if s.Properties != nil && s.Properties.SubscriptionIDs != nil {
+		return violation5(NoSubscriptionIDs, "SUBSCRIBE: subscription identifiers are not supported")
 	}
 	codes, err := c.h.Subscribe(s.Subs)
 	if err != nil {
 		return err
 	}
-	if err := checkCodes(codes, len(s.Subs)); err != nil {
+	if err := checkCodes(codes, len(s.Subs), c.modern != nil); err != nil {
 		return err
 	}
-	if err := c.answer(Suback{ID: s.ID, Codes: codes}.Append(nil)); err != nil {
+	answer := Suback{ID: s.ID, Codes: codes}
+	encode := answer.Append
+	if c.modern != nil {
+		encode = answer.AppendV5
+	}
+	if err := c.answer(encode(nil)); err != nil {
 		return err
 	}
 	c.h.Subscribed(s.Subs)
@@ -154,12 +214,19 @@ func (c *Conn) subscribe(body []byte) error {
 }
 
 func (c *Conn) unsubscribe(body []byte) error {
-	u, err := parseUnsubscribe(body, c.o.LooseTopics)
+	parse := parseUnsubscribe
+	if c.modern != nil {
+		parse = parseUnsubscribe5
+	}
+	u, err := parse(body, c.o.LooseTopics)
 	if err != nil {
 		return err
 	}
 	if err := c.h.Unsubscribe(u.Filters); err != nil {
 		return err
+	}
+	if c.modern != nil {
+		return c.answer(Unsuback{ID: u.ID, Codes: make([]byte, len(u.Filters))}.AppendV5(nil))
 	}
 	return c.answer(Unsuback{ID: u.ID}.Append(nil))
 }

@@ -6,9 +6,12 @@ type Will struct {
 	Payload []byte
 	QoS     byte
 	Retain  bool
+
+	Properties *Properties // of MQTT 5.0
 }
 
-// Connect is the CONNECT packet (section 3.1). KeepAlive is in seconds; Will is nil when there is none.
+// Connect is the CONNECT packet (section 3.1). Level is 4 for MQTT 3.1.1 and 5 for MQTT 5.0, whose Clean means Clean Start. KeepAlive
+// is in seconds; Will is nil when there is none.
 type Connect struct {
 	Protocol                        string
 	Level                           byte
@@ -17,6 +20,7 @@ type Connect struct {
 	HasUsername, HasPassword, Clean bool
 	KeepAlive                       uint16
 	Will                            *Will
+	Properties                      *Properties // of MQTT 5.0; nil when there are none
 }
 
 // Flags of CONNECT (section 3.1.2.3).
@@ -30,24 +34,31 @@ const (
 )
 
 // parseConnect returns ErrVersion before it looks at anything behind the protocol level, as only that much is known of other versions.
-func parseConnect(body []byte) (*Connect, error) {
+// A CONNECT of MQTT 5.0 that is refused comes with its error, so that the answer can have the right form.
+func parseConnect(body []byte, versions Version) (*Connect, error) {
 	f := &fields{b: body, name: "CONNECT"}
 	c := &Connect{Protocol: f.text("the protocol name"), Level: f.byte("the protocol level")}
 	if f.err != nil {
 		return nil, f.err
 	}
-	if c.Protocol != "MQTT" || c.Level != 4 {
+	if !versions.speaks(c) {
 		return c, ErrVersion
 	}
 	flags := f.byte("the flags")
 	if f.err == nil {
-		checkConnectFlags(f, flags)
+		checkConnectFlags(f, flags, c.Level)
 	}
 	c.Clean = flags&flagClean != 0
 	c.KeepAlive = f.uint16("the keep-alive")
+	if c.Level == 5 {
+		c.Properties = f.properties(typeConnect)
+	}
 	c.ClientID = f.text("the client identifier")
 	if flags&flagWill != 0 {
 		c.Will = &Will{QoS: flags >> 3 & 3, Retain: flags&flagWillRetain != 0}
+		if c.Level == 5 {
+			c.Will.Properties = f.properties(typeWill)
+		}
 		c.Will.Topic, c.Will.Payload = f.text("the will topic"), f.bytes("the will message")
 		if f.err == nil && c.Will.Topic == "" {
 			f.fail("MQTT-4.7.3-1", "empty will topic")
@@ -59,13 +70,19 @@ func parseConnect(body []byte) (*Connect, error) {
 	if c.HasPassword = flags&flagPassword != 0; c.HasPassword {
 		c.Password = f.bytes("the password")
 	}
-	if err := f.end(); err != nil {
-		return nil, err
+	err := f.end()
+	switch {
+	case err == nil && c.Properties != nil && c.Properties.AuthMethod != "":
+		return c, ErrAuthMethod
+	case err == nil:
+		return c, nil
+	case c.Level == 5:
+		return c, err
 	}
-	return c, nil
+	return nil, err
 }
 
-func checkConnectFlags(f *fields, flags byte) {
+func checkConnectFlags(f *fields, flags, level byte) {
 	qos := flags >> 3 & 3
 	switch {
 	case flags&flagReserved != 0:
@@ -74,18 +91,25 @@ func checkConnectFlags(f *fields, flags byte) {
 		f.fail("MQTT-3.1.2-11", "will QoS or will retain without will")
 	case qos == 3:
 		f.fail("MQTT-3.1.2-14", "will QoS 3")
-	case flags&flagPassword != 0 && flags&flagUsername == 0:
+	case flags&flagPassword != 0 && flags&flagUsername == 0 && level < 5:
 		f.fail("MQTT-3.1.2-22", "password without user name")
 	}
 }
 
-// Append appends the encoded packet; Protocol and Level default to MQTT and 4.
+// Append appends the encoded packet in the form of its Level; Protocol and Level default to MQTT and 4.
 func (c *Connect) Append(b []byte) []byte {
 	protocol, level := c.Protocol, c.Level
 	if protocol == "" {
-		protocol, level = "MQTT", 4
+		protocol, level = "MQTT", max(level, 4)
 	}
-	flags, size := byte(0), 2+len(protocol)+1+1+2+2+len(c.ClientID)
+	var own, will []byte
+	if level == 5 {
+		own = appendProperties(nil, c.Properties)
+		if c.Will != nil {
+			will = appendProperties(nil, c.Will.Properties)
+		}
+	}
+	flags, size := byte(0), 2+len(protocol)+1+1+2+len(own)+2+len(c.ClientID)+len(will)
 	if c.Clean {
 		flags |= flagClean
 	}
@@ -104,8 +128,9 @@ func (c *Connect) Append(b []byte) []byte {
 	}
 	b = appendText(appendHeader(b, typeConnect<<4, size), protocol)
 	b = appendUint16(append(b, level, flags), c.KeepAlive)
-	b = appendText(b, c.ClientID)
+	b = appendText(append(b, own...), c.ClientID)
 	if c.Will != nil {
+		b = append(b, will...)
 		b = appendText(appendText(b, c.Will.Topic), c.Will.Payload)
 	}
 	if c.HasUsername {

@@ -12,8 +12,10 @@ var (
 	ErrTooLarge = errors.New("mqtt: packet too large")
 	// ErrShort says that Parse was given less than one whole packet.
 	ErrShort = errors.New("mqtt: packet is not complete")
-	// ErrVersion says that a CONNECT asked for something other than protocol MQTT, level 4; the client was told with CONNACK 1.
+	// ErrVersion says that a CONNECT asked for a protocol other than those of Options.Versions; the client was told with CONNACK 1.
 	ErrVersion = errors.New("mqtt: not MQTT 3.1.1")
+	// ErrAuthMethod says that a CONNECT of MQTT 5.0 asked for extended authentication; the client was told with reason 0x8C.
+	ErrAuthMethod = errors.New("mqtt: extended authentication is not supported")
 	// ErrConnectTimeout says that no complete CONNECT came within Options.ConnectTimeout.
 	ErrConnectTimeout = errors.New("mqtt: no CONNECT in time")
 	// ErrKeepAlive says that the peer was silent for longer than its keep-alive allows [MQTT-3.1.2-24].
@@ -30,6 +32,8 @@ var (
 type ProtocolError struct {
 	Rule string // such as "MQTT-2.2.2-2"; empty when no numbered rule exists
 	Text string
+
+	Reason byte // the MQTT 5.0 reason code; 0 stands for ProtocolViolation
 }
 
 // Error gives the text and the rule.
@@ -47,6 +51,10 @@ func violation(rule, format string, args ...any) error {
 	return &ProtocolError{Rule: rule, Text: fmt.Sprintf(format, args...)}
 }
 
+func violation5(reason byte, format string, args ...any) error {
+	return &ProtocolError{Reason: reason, Text: fmt.Sprintf(format, args...)}
+}
+
 // TooLargeError carries the limit and the observed remaining length, in bytes; errors.Is finds ErrTooLarge in it.
 type TooLargeError struct{ Limit, Size int }
 
@@ -58,13 +66,17 @@ func (e *TooLargeError) Error() string {
 // Is reports whether target is ErrTooLarge.
 func (e *TooLargeError) Is(target error) bool { return target == ErrTooLarge }
 
-// RefusedError carries the CONNACK return code with which a server refused a client; errors.Is finds ErrRefused in it.
-type RefusedError struct{ Code byte }
+// RefusedError carries the CONNACK return code with which a server refused a client, from 0x80 on a reason code of MQTT 5.0;
+// errors.Is finds ErrRefused in it.
+type RefusedError struct {
+	Code byte
+	Text string // the reason string of MQTT 5.0
+}
 
 // Error gives the code and its meaning (MQTT 3.1.1 section 3.2.2.3).
 func (e *RefusedError) Error() string {
 	meaning := "reserved"
-	switch e.Code {
+	switch classic(e.Code) {
 	case BadProtocol:
 		meaning = "unacceptable protocol version"
 	case BadIdentifier:
@@ -75,6 +87,9 @@ func (e *RefusedError) Error() string {
 		meaning = "bad user name or password"
 	case NotAuthorized:
 		meaning = "not authorized"
+	}
+	if e.Code >= 0x80 {
+		return fmt.Sprintf("mqtt: connection refused: reason code %#02x, %s (%s)", e.Code, meaning, e.Text)
 	}
 	return fmt.Sprintf("mqtt: connection refused: return code %d, %s", e.Code, meaning)
 }

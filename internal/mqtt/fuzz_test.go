@@ -24,16 +24,16 @@ func FuzzParse(f *testing.F) {
 		if back := p.(appender).Append(nil); !bytes.Equal(back, b[:n]) {
 			t.Fatalf("%x reads as %+v, which is %x", b[:n], p, back)
 		}
-		if theirs := oracle(t, b[:n]); theirs != nil {
+		if theirs := oracle(t, b[:n], 4); theirs != nil {
 			compare(t, p, theirs)
 		}
 	})
 }
 
 // oracle decodes with mochi's codec; it must not refuse what ours accepts.
-func oracle(t *testing.T, b []byte) *packets.Packet {
+func oracle(t *testing.T, b []byte, version byte) *packets.Packet {
 	_, n, _ := parseLength(b)
-	pk := &packets.Packet{ProtocolVersion: 4}
+	pk := &packets.Packet{ProtocolVersion: version}
 	if err := pk.FixedHeader.Decode(b[0]); err != nil {
 		t.Fatalf("%x: they refuse the header: %v", b, err)
 	}
@@ -56,6 +56,8 @@ func oracle(t *testing.T, b []byte) *packets.Packet {
 		err = pk.UnsubscribeDecode(body)
 	case packets.Unsuback:
 		err = pk.UnsubackDecode(body)
+	case packets.Disconnect:
+		err = pk.DisconnectDecode(body)
 	default:
 		return nil
 	}

@@ -14,6 +14,10 @@ type Options struct {
 	// LooseTopics lets '+' and '#' stand in the topic of a PUBLISH and anywhere in a filter. An application needs it whose ids or
 	// property values may hold them (device-protocols 2.3 and 2.5); it then matches topics as text.
 	LooseTopics bool
+
+	Versions     Version // what a CONNECT may ask for; default V311
+	Wildcards    bool    // announced to MQTT 5.0 clients; whether a filter is granted is the application's decision
+	TopicAliases uint16  // topic aliases that an MQTT 5.0 client may set; default none
 }
 
 func (o Options) withDefaults() Options {
@@ -23,6 +27,9 @@ func (o Options) withDefaults() Options {
 	o.MaxUnacked = orElse(o.MaxUnacked, 1024)
 	o.MaxQueue = orElse(o.MaxQueue, 1<<20)
 	o.WriteTimeout = orElse(o.WriteTimeout, 30*time.Second)
+	if o.Versions == 0 {
+		o.Versions = V311
+	}
 	return o
 }
 
@@ -40,10 +47,11 @@ func orElse[T int | time.Duration](v, otherwise T) T {
 // the cause that Closed gets. After Conn.Close or Conn.Abort the call in progress, if any, is the last before Closed.
 type Handler interface {
 	// Publish gets each PUBLISH with QoS 0 or 1; QoS 2 never comes this far. p itself is valid until Publish returns, the memory of
-	// p.Topic and p.Payload stays valid and is never reused. For QoS 1 the application completes ack exactly once, from any
-	// goroutine, during the call or later; for QoS 0 ack may be left alone. An error closes the connection without PUBACK.
+	// p.Topic, p.Payload and p.Properties stays valid and is never reused. For QoS 1 the application completes ack exactly once, from
+	// any goroutine, during the call or later; for QoS 0 ack may be left alone. An error closes the connection without PUBACK.
 	Publish(p *Publish, ack Ack) error
-	// Subscribe answers a SUBSCRIBE with one code per filter, in order: 0, 1, or SubFailure. QoS 2 may be asked for, never granted.
+	// Subscribe answers a SUBSCRIBE with one code per filter, in order: 0, 1, or SubFailure, or a reason code from 0x80 on, which MQTT
+	// 3.1.1 turns into SubFailure. QoS 2 may be asked for, never granted.
 	Subscribe(subs []Subscription) (codes []byte, err error)
 	// Subscribed follows Subscribe once the SUBACK is queued: what is sent from now on arrives behind it [MQTT-3.8.4-1].
 	Subscribed(subs []Subscription)
@@ -52,7 +60,7 @@ type Handler interface {
 	// Acked reports the peer's PUBACK. Nothing checks that id is outstanding.
 	Acked(id uint16)
 	// Closed is the last call, made once. cause is nil after DISCONNECT; otherwise it is what was given to Conn.Close or Conn.Abort,
-	// the error a method returned, or one that errors.Is finds to be ErrProtocol, ErrTooLarge, ErrKeepAlive, ErrSlow, or
+	// the error a method returned, a *ReasonError when the client's DISCONNECT of MQTT 5.0 names a reason, or one that errors.Is finds to be ErrProtocol, ErrTooLarge, ErrKeepAlive, ErrSlow, or
 	// an error of the network, io.EOF when the peer closed without DISCONNECT.
 	Closed(cause error)
 }

@@ -16,13 +16,14 @@ const (
 	typePingreq     byte = 12
 	typePingresp    byte = 13
 	typeDisconnect  byte = 14
+	typeAuth        byte = 15 // of MQTT 5.0
 )
 
 // MaxRemaining is the largest remaining length that four bytes can express (section 2.2.3).
 const MaxRemaining = 268_435_455
 
 var typeNames = [16]string{"reserved packet 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBSCRIBE",
-	"SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "reserved packet 15"}
+	"SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "packet 15 (AUTH)"}
 
 // parseLength reads the remaining length that follows the first byte of b; n is the length of the whole fixed header, 0 while incomplete.
 func parseLength(b []byte) (size, n int, err error) {
@@ -97,7 +98,9 @@ func headerSize(size int) int {
 // Parse decodes the first packet of b and returns it with its length n: a *Connect, Connack, *Publish, Puback, Subscribe, Suback,
 // Unsubscribe, Unsuback, Pingreq, Pingresp or Disconnect. Payload and Password alias b. The error is ErrShort when b holds
 // less than a packet, otherwise it is an ErrProtocol. PUBREC, PUBREL and PUBCOMP are refused: QoS 2 is not spoken.
-func Parse(b []byte) (packet any, n int, err error) {
+func Parse(b []byte) (packet any, n int, err error) { return parse(b, checkHeader, parseBody) }
+
+func parse(b []byte, check func(byte, int) error, body func(byte, []byte) (any, error)) (packet any, n int, err error) {
 	if len(b) < 2 {
 		return nil, 0, ErrShort
 	}
@@ -108,13 +111,13 @@ func Parse(b []byte) (packet any, n int, err error) {
 	if n == 0 {
 		return nil, 0, ErrShort
 	}
-	if err := checkHeader(b[0], size); err != nil {
+	if err := check(b[0], size); err != nil {
 		return nil, 0, err
 	}
 	if len(b) < n+size {
 		return nil, 0, ErrShort
 	}
-	if packet, err = parseBody(b[0], b[n:n+size:n+size]); err != nil {
+	if packet, err = body(b[0], b[n:n+size:n+size]); err != nil {
 		return nil, 0, err
 	}
 	return packet, n + size, nil
@@ -123,7 +126,7 @@ func Parse(b []byte) (packet any, n int, err error) {
 func parseBody(head byte, body []byte) (any, error) {
 	switch head >> 4 {
 	case typeConnect:
-		return parseConnect(body)
+		return parseConnect(body, V311)
 	case typeConnack:
 		return parseConnack(body)
 	case typePublish:

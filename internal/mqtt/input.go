@@ -149,13 +149,20 @@ func (l *link) next() (head byte, body []byte, own bool, err error) {
 }
 
 func (l *link) admit(head byte, size int) error {
-	if err := checkHeader(head, size); err != nil {
+	if err := l.checkHeader(head, size); err != nil {
 		return err
 	}
 	if size > l.o.MaxPacket {
 		return &TooLargeError{Limit: l.o.MaxPacket, Size: size}
 	}
 	return nil
+}
+
+func (l *link) checkHeader(head byte, size int) error {
+	if l.modern != nil {
+		return checkHeaderModern(head, size)
+	}
+	return checkHeader(head, size)
 }
 
 // large reads the rest of a packet that fills the buffer; so much of it having come, the announced size is worth its memory.

@@ -34,6 +34,7 @@ type link struct {
 	ended  func(cause error)
 	limit  time.Duration // longest silence; 0 for none
 	done   chan struct{}
+	modern *modernLink // nil for MQTT 3.1.1
 
 	// Owned by the reader:
 	in      input
@@ -75,7 +76,11 @@ func (l *link) read() (err error, how int) {
 	for !l.stopped.Load() {
 		head, body, own, err := l.next()
 		if err != nil {
-			return explain(err)
+			err, how = explain(err)
+			if err == ErrKeepAlive && l.modern != nil {
+				how = stopFlushed // MQTT 5.0 tells the client
+			}
+			return err, how
 		}
 		if l.stopped.Load() {
 			break
@@ -103,6 +108,9 @@ func explain(err error) (cause error, how int) {
 func (l *link) stop(cause error, how int) {
 	l.mu.Lock()
 	if !l.stopped.Load() {
+		if l.modern != nil && how == stopFlushed {
+			l.farewell(cause)
+		}
 		l.cause, l.flushed = cause, make(chan struct{})
 		l.stopped.Store(true)
 	}

@@ -81,6 +81,9 @@ func (l *link) kick() {
 
 // send queues the packet; size is its whole length.
 func (l *link) send(p *Publish) error {
+	if l.modern != nil {
+		return l.sendModern(p)
+	}
 	if err := p.check(); err != nil {
 		return err
 	}
@@ -120,18 +123,23 @@ func (l *link) reply(b []byte) error {
 	l.mu.Lock()
 	err := l.accept(len(b))
 	if err == nil {
-		if len(b) <= chunkSize {
-			c := l.space(len(b))
-			c.n += copy(c.b[c.n:], b)
-		} else {
-			l.space(chunkSize).ref = b
-		}
+		l.enqueue(b)
 	}
 	l.mu.Unlock()
 	if err == nil {
 		l.kick()
 	}
 	return err
+}
+
+// enqueue is called with mu held, for bytes that accept has counted.
+func (l *link) enqueue(b []byte) {
+	if len(b) <= chunkSize {
+		c := l.space(len(b))
+		c.n += copy(c.b[c.n:], b)
+	} else {
+		l.space(chunkSize).ref = b
+	}
 }
 
 // accept is called with mu held.

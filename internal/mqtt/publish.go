@@ -13,6 +13,8 @@ type Publish struct {
 	QoS         byte
 	Dup, Retain bool
 	ID          uint16
+
+	Properties *Properties // of MQTT 5.0; nil when there are none
 }
 
 // decode sets p from a body; Payload and Topic alias it, but a topic equal to known, which was valid before, is known itself.
@@ -57,6 +59,49 @@ func (p *Publish) adopt(topic []byte, loose bool) error {
 	return nil
 }
 
+// decode5 sets p from a body of MQTT 5.0, which it may keep. A topic that an alias stands for is for the caller to fill in.
+func (p *Publish) decode5(head byte, body []byte, loose bool) error {
+	p.Dup, p.QoS, p.Retain, p.ID, p.Topic = head&0x08 != 0, head>>1&3, head&0x01 != 0, 0, ""
+	f := &fields{b: body, name: "PUBLISH"}
+	topic := f.bytes("the topic")
+	if p.QoS > 0 {
+		p.ID = f.id()
+	}
+	p.Properties = f.properties(typePublish)
+	if f.err != nil {
+		return f.err
+	}
+	p.Payload = f.b
+	if len(topic) == 0 {
+		if p.Properties == nil || p.Properties.Alias == 0 {
+			return violation5(ProtocolViolation, "PUBLISH: neither topic nor topic alias")
+		}
+		return nil
+	}
+	return p.adopt(topic, loose)
+}
+
+// AppendV5 appends the packet as MQTT 5.0 encodes it.
+func (p *Publish) AppendV5(b []byte) []byte {
+	properties := appendProperties(nil, p.Properties)
+	b = appendText(appendHeader(b, p.head(), p.size()+len(properties)), p.Topic)
+	if p.QoS > 0 {
+		b = appendUint16(b, p.ID)
+	}
+	return append(append(b, properties...), p.Payload...)
+}
+
+func (p *Publish) head() byte {
+	head := typePublish<<4 | p.QoS<<1
+	if p.Dup {
+		head |= 0x08
+	}
+	if p.Retain {
+		head |= 0x01
+	}
+	return head
+}
+
 // detach moves what p aliases in body into memory of its own, with one allocation.
 func (p *Publish) detach(body []byte, known string) {
 	if known != "" && unsafe.StringData(p.Topic) == unsafe.StringData(known) {
@@ -97,14 +142,7 @@ func (p *Publish) check() error {
 }
 
 func (p *Publish) appendHead(b []byte) []byte {
-	head := typePublish<<4 | p.QoS<<1
-	if p.Dup {
-		head |= 0x08
-	}
-	if p.Retain {
-		head |= 0x01
-	}
-	b = appendText(appendHeader(b, head, p.size()), p.Topic)
+	b = appendText(appendHeader(b, p.head(), p.size()), p.Topic)
 	if p.QoS > 0 {
 		b = appendUint16(b, p.ID)
 	}

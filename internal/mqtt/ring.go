@@ -7,6 +7,7 @@ const (
 	slotPending = 1 << 16
 	slotDone    = 2 << 16
 	slotNever   = 3 << 16
+	slotRefused = 4 << 16 // MQTT 5.0: above it the reason code, from bit 24 on
 )
 
 // segment makes 256 bytes of slots.
@@ -60,7 +61,7 @@ func (r *ring) take(id uint16) *atomic.Uint32 {
 // collect appends the PUBACKs that are due, as many as fit into b's capacity.
 func (r *ring) collect(b []byte) []byte {
 	n := uint64(0)
-	for cap(b)-len(b) >= 4 {
+	for cap(b)-len(b) >= 5 {
 		if r.from == len(r.head.slots) {
 			next := r.head.next.Load()
 			if next == nil {
@@ -72,8 +73,11 @@ func (r *ring) collect(b []byte) []byte {
 		if v < slotDone {
 			break
 		}
-		if v < slotNever {
+		switch {
+		case v < slotNever:
 			b = append(b, typePuback<<4, 2, byte(v>>8), byte(v))
+		case v&slotRefused != 0:
+			b = append(b, typePuback<<4, 3, byte(v>>8), byte(v), byte(v>>24))
 		}
 		r.from++
 		n++
@@ -129,6 +133,16 @@ func (a Ack) Done() { a.complete(slotDone) }
 
 // Never ends the wait without a PUBACK, for fault injection: later publishes are acknowledged as if this one had not been.
 func (a Ack) Never() { a.complete(slotNever) }
+
+// Refuse answers with a PUBACK whose reason code is 0x80 or above. MQTT 3.1.1 has no such thing, so that there the connection closes
+// with a *ReasonError. The zero Ack has nobody to answer.
+func (a Ack) Refuse(reason byte) {
+	if a.s != nil && a.c.modern == nil {
+		a.c.Close(&ReasonError{Code: reason, Text: "a publish was refused"})
+		return
+	}
+	a.complete(slotRefused | uint32(max(reason, Unspecified))<<24)
+}
 
 func (a Ack) complete(state uint32) {
 	if a.s == nil {

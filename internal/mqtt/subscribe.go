@@ -1,15 +1,56 @@
 package mqtt
 
-// Subscription is one topic filter and the QoS asked for, 0 to 2.
+// Subscription is one topic filter and the QoS asked for, 0 to 2; the rest are options of MQTT 5.0 (section 3.8.3.1).
 type Subscription struct {
-	Filter string
-	QoS    byte
+	Filter               string
+	QoS                  byte
+	NoLocal, AsPublished bool
+	RetainHandling       byte // 0 to 2
 }
 
-// Subscribe is the SUBSCRIBE packet (section 3.8).
+// Subscribe is the SUBSCRIBE packet (section 3.8). Properties are of MQTT 5.0.
 type Subscribe struct {
-	ID   uint16
-	Subs []Subscription
+	ID         uint16
+	Subs       []Subscription
+	Properties *Properties
+}
+
+func parseSubscribe5(body []byte, loose bool) (Subscribe, error) {
+	f := &fields{b: body, name: "SUBSCRIBE"}
+	s := Subscribe{ID: f.id(), Properties: f.properties(typeSubscribe)}
+	switch {
+	case f.err != nil:
+	case len(f.b) == 0:
+		f.protocol("no topic filter")
+	case s.Properties != nil && len(s.Properties.SubscriptionIDs) > 1:
+		f.protocol("more than one subscription identifier")
+	}
+	for f.err == nil && len(f.b) > 0 {
+		sub := Subscription{Filter: f.filter(loose)}
+		options := f.byte("the subscription options")
+		sub.QoS, sub.NoLocal, sub.AsPublished, sub.RetainHandling = options&3, options&4 != 0, options&8 != 0, options>>4&3
+		if f.err == nil && (sub.QoS > 2 || sub.RetainHandling > 2 || options > 0x3f) {
+			f.protocol("reserved subscription options")
+		}
+		s.Subs = append(s.Subs, sub)
+	}
+	return s, f.end()
+}
+
+// AppendV5 appends the packet as MQTT 5.0 encodes it.
+func (s Subscribe) AppendV5(b []byte) []byte {
+	body := appendProperties(appendUint16(nil, s.ID), s.Properties)
+	for _, sub := range s.Subs {
+		options := sub.QoS | sub.RetainHandling<<4
+		if sub.NoLocal {
+			options |= 4
+		}
+		if sub.AsPublished {
+			options |= 8
+		}
+		body = append(appendText(body, sub.Filter), options)
+	}
+	return append(appendHeader(b, typeSubscribe<<4|2, len(body)), body...)
 }
 
 func parseSubscribe(body []byte, loose bool) (Subscribe, error) {

@@ -16,7 +16,17 @@ type fields struct {
 
 func (f *fields) fail(rule, what string) {
 	if f.err == nil {
-		f.err = violation(rule, "%s: %s", f.name, what)
+		f.err = &ProtocolError{Rule: rule, Text: f.name + ": " + what, Reason: MalformedPacket}
+	}
+	f.b = nil
+}
+
+func (f *fields) protocol(what string) { f.reason(ProtocolViolation, what) }
+
+// reason is a failure that MQTT 5.0 has a code of its own for; the others are malformed packets.
+func (f *fields) reason(code byte, what string) {
+	if f.err == nil {
+		f.err = violation5(code, "%s: %s", f.name, what)
 	}
 	f.b = nil
 }

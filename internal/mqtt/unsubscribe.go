@@ -1,9 +1,31 @@
 package mqtt
 
-// Unsubscribe is the UNSUBSCRIBE packet (section 3.10).
+// Unsubscribe is the UNSUBSCRIBE packet (section 3.10). Properties are of MQTT 5.0.
 type Unsubscribe struct {
-	ID      uint16
-	Filters []string
+	ID         uint16
+	Filters    []string
+	Properties *Properties
+}
+
+func parseUnsubscribe5(body []byte, loose bool) (Unsubscribe, error) {
+	f := &fields{b: body, name: "UNSUBSCRIBE"}
+	u := Unsubscribe{ID: f.id(), Properties: f.properties(typeUnsubscribe)}
+	if f.err == nil && len(f.b) == 0 {
+		f.protocol("no topic filter")
+	}
+	for f.err == nil && len(f.b) > 0 {
+		u.Filters = append(u.Filters, f.filter(loose))
+	}
+	return u, f.end()
+}
+
+// AppendV5 appends the packet as MQTT 5.0 encodes it.
+func (u Unsubscribe) AppendV5(b []byte) []byte {
+	body := appendProperties(appendUint16(nil, u.ID), u.Properties)
+	for _, filter := range u.Filters {
+		body = appendText(body, filter)
+	}
+	return append(appendHeader(b, typeUnsubscribe<<4|2, len(body)), body...)
 }
 
 func parseUnsubscribe(body []byte, loose bool) (Unsubscribe, error) {

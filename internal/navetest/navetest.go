@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,15 +36,31 @@ type Kit struct {
 	Roots   *x509.CertPool
 	Clock   *Clock
 
-	t    testing.TB
-	http *http.Client
+	t     testing.TB
+	http  *http.Client
+	close func()
 }
 
-// Clock is the node's time: the real one, moved by Add.
-type Clock struct{ offset atomic.Int64 }
+// Clock is the node's time: the real one, moved by Add, until Freeze.
+type Clock struct {
+	offset atomic.Int64
+	still  atomic.Pointer[time.Time]
+}
 
 // Now returns the time on the clock.
-func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *Clock) Now() time.Time {
+	offset := time.Duration(c.offset.Load())
+	if at := c.still.Load(); at != nil {
+		return at.Add(offset)
+	}
+	return time.Now().Add(offset)
+}
+
+// Freeze sets the clock to a time and makes it stand still, but for Add.
+func (c *Clock) Freeze(at time.Time) {
+	c.offset.Store(0)
+	c.still.Store(&at)
+}
 
 // Add moves the clock.
 func (c *Clock) Add(d time.Duration) { c.offset.Add(int64(d)) }
@@ -51,6 +68,13 @@ func (c *Clock) Add(d time.Duration) { c.offset.Add(int64(d)) }
 // Start runs a node with every listener on a free loopback port until the test
 // ends. Each change may alter the configuration before.
 func Start(t testing.TB, change ...func(*node.Config)) *Kit {
+	t.Helper()
+	return Run(t, Configure(t, change...))
+}
+
+// Configure returns what Start runs, with a data folder of its own; it may be
+// run again after Close.
+func Configure(t testing.TB, change ...func(*node.Config)) *node.Config {
 	t.Helper()
 	data := t.TempDir()
 	c, err := node.Load("", nil, map[string]any{"data": data, "hub.host": Host, "listen.https": "127.0.0.1:0",
@@ -61,7 +85,7 @@ func Start(t testing.TB, change ...func(*node.Config)) *Kit {
 	for _, f := range change {
 		f(c)
 	}
-	return Run(t, c)
+	return c
 }
 
 // Run starts a node with a configuration of the caller's until the test ends.
@@ -73,11 +97,12 @@ func Run(t testing.TB, c *node.Config) *Kit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	k.close = sync.OnceFunc(func() {
 		if err := k.Node.Close(); err != nil {
 			t.Errorf("closing the node: %v", err)
 		}
 	})
+	t.Cleanup(k.Close)
 	k.Hub = k.Node.Hubs()[0]
 	k.Backend = k.Hub.Backend(hub.Operator())
 	pem, err := os.ReadFile(k.Node.CAFile())
@@ -89,6 +114,24 @@ func Run(t testing.TB, c *node.Config) *Kit {
 	k.http = &http.Client{Transport: &http.Transport{TLSClientConfig: k.TLS(), DialContext: k.dialHTTPS}}
 	t.Cleanup(k.http.CloseIdleConnections)
 	return k
+}
+
+// Close stops the node before the test ends.
+func (k *Kit) Close() {
+	if k.http != nil {
+		k.http.CloseIdleConnections()
+	}
+	k.close()
+}
+
+// At returns the same node with another of its hubs in the place of the first.
+func (k *Kit) At(n int) *Kit {
+	other := *k
+	other.Hub = k.Node.Hubs()[n]
+	other.Backend = other.Hub.Backend(hub.Operator())
+	other.http = &http.Client{Transport: &http.Transport{TLSClientConfig: other.TLS(), DialContext: k.dialHTTPS}}
+	k.t.Cleanup(other.http.CloseIdleConnections)
+	return &other
 }
 
 // quiet logs nothing unless NAVE_TEST_LOG is set.

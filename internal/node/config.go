@@ -61,6 +61,7 @@ type Hub struct {
 	Errors         Errors         `koanf:"errors"`
 	FaultInjection FaultInjection `koanf:"faultInjection"`
 	MQTT           MQTT           `koanf:"mqtt"`
+	Control        Control        `koanf:"control"`
 	Feedback       time.Duration  `koanf:"feedbackEvery" default:"15s" doc:"Pause between two feedback messages when fewer than 64 records wait."`
 
 	Policies     []Policy       `koanf:"policies" doc:"Shared access policies with fixed keys, name, rights, primaryKey, secondaryKey; others are made at the first start."`
@@ -85,6 +86,7 @@ type Events struct {
 	Partitions      int           `koanf:"partitions" default:"4" doc:"Partitions of the event log, 2 to 32; fixed when the hub is created."`
 	Retention       time.Duration `koanf:"retention" default:"24h" doc:"How long events are kept, at most 168h."`
 	MaxBytes        int64         `koanf:"maxBytes" default:"0" doc:"Bytes that the log may take; 0: no limit."`
+	Groups          []string      `koanf:"consumerGroups" doc:"Consumer groups besides $Default, at most 20; they are created at the start, and never removed by leaving them out."`
 	Sources         []string      `koanf:"sources" doc:"Events of the hub itself that go to the log besides telemetry: TwinChangeEvents, DeviceLifecycleEvents, DeviceConnectionStateEvents."`
 	ConnectionEvery time.Duration `koanf:"connectionEvery" default:"60s" doc:"How often changed connection states are published."`
 }
@@ -103,6 +105,7 @@ type OIDC struct {
 	RoleClaims []string          `koanf:"roleClaims" doc:"Claims that are searched for roles; roles, groups and scp when empty."`
 	Roles      map[string]string `koanf:"roleMapping" doc:"Claim value to built-in role: data owner, data reader, registry contributor, twin contributor."`
 	Principals map[string]string `koanf:"principalMapping" doc:"sub, oid or appid to built-in role."`
+	CA         string            `koanf:"caFile" default:"" doc:"PEM file with CAs that the issuers' servers are trusted by, besides those of the system."`
 }
 
 // Issuer is one accepted source of bearer tokens.

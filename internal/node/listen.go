@@ -15,7 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nave-hub/nave/internal/controlapi"
 	"github.com/nave-hub/nave/internal/fault"
+	"github.com/nave-hub/nave/internal/hub"
 )
 
 // handshakeTimeout is what a client may take for TLS and its first packet.
@@ -122,13 +124,32 @@ func (n *Node) site(name string) *site {
 	return nil
 }
 
-func (n *Node) serveMQTT(ctx context.Context) func(net.Conn, *tls.ConnectionState) {
+// untilEnd closes a connection with the node: whoever waits for its first packet
+// has nothing else to end that. stop takes it back.
+func untilEnd(ctx context.Context, nc net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { nc.Close() })
+}
+
+// find returns the hub that answers to a name; a node with one hub takes every
+// name for it.
+func (n *Node) find(name string) *hub.Hub {
+	s := n.site(name)
+	switch {
+	case s != nil:
+		return s.hub
+	case len(n.sites) == 1:
+		return n.sites[0].hub
+	}
+	return nil
+}
+
+func (n *Node) serveAMQP(ctx context.Context, protocol string) func(net.Conn, *tls.ConnectionState) {
 	return func(nc net.Conn, state *tls.ConnectionState) {
 		s := n.site(state.ServerName)
 		if s == nil {
 			s = n.sites[0]
 		}
-		s.mqtt.Serve(ctx, nc, state.PeerCertificates, "mqtt")
+		s.amqp.Serve(ctx, nc, state.PeerCertificates, protocol)
 	}
 }
 
@@ -140,9 +161,15 @@ func (n *Node) serveHTTP(ctx context.Context) http.Handler {
 			n.foreignHost(w, r)
 			return
 		}
+		if s.firmware != nil && controlapi.Serves(r.URL.Path) {
+			s.firmware.ServeHTTP(w, r)
+			return
+		}
 		switch strings.ToLower(r.URL.Path) {
 		case wsPath:
-			n.serveWebSocket(ctx, s, w, r)
+			n.serveWebSocket(ctx, s, w, r, "mqtt", wsAMQP)
+		case wsReaderPath:
+			n.serveWebSocket(ctx, s, w, r, wsAMQP)
 		default:
 			s.http.ServeHTTP(w, r)
 		}
@@ -159,14 +186,21 @@ func (n *Node) foreignHost(w http.ResponseWriter, r *http.Request) {
 	n.sites[0].http.Refuse(w, r, e)
 }
 
-func (n *Node) serveWebSocket(ctx context.Context, s *site, w http.ResponseWriter, r *http.Request) {
+func (n *Node) serveWebSocket(ctx context.Context, s *site, w http.ResponseWriter, r *http.Request, protocols ...string) {
 	var certs []*x509.Certificate
 	if r.TLS != nil {
 		certs = r.TLS.PeerCertificates
 	}
-	nc, protocol := upgrade(w, r, "mqtt")
-	if protocol == "mqtt" {
-		s.mqtt.Serve(ctx, nc, certs, "mqttws")
+	nc, protocol := upgrade(w, r, protocols...)
+	switch protocol {
+	case "mqtt":
+		n.work.Go(func() {
+			defer untilEnd(ctx, nc)()
+			s.mqtt.Serve(ctx, nc, certs, "mqttws")
+		})
+	case wsAMQP:
+		// Close waits for what runs here; the HTTP server does not.
+		n.work.Go(func() { s.amqp.Serve(ctx, nc, certs, "amqpws") })
 	}
 }
 

@@ -19,10 +19,14 @@ import (
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/bus"
 	"github.com/nave-hub/nave/internal/console"
+	"github.com/nave-hub/nave/internal/control"
+	"github.com/nave-hub/nave/internal/controlapi"
 	"github.com/nave-hub/nave/internal/gate"
 	"github.com/nave-hub/nave/internal/hub"
+	"github.com/nave-hub/nave/internal/hubamqp"
 	"github.com/nave-hub/nave/internal/hubhttp"
 	"github.com/nave-hub/nave/internal/hubmqtt"
+	"github.com/nave-hub/nave/internal/oauth"
 	"github.com/nave-hub/nave/internal/store"
 )
 
@@ -39,7 +43,14 @@ type site struct {
 	gate *gate.Gate
 	hub  *hub.Hub
 	mqtt *hubmqtt.Server
+	amqp *hubamqp.Server
 	http *hubhttp.Server
+
+	// iot/v1, nil when it is off:
+	control  *control.Control
+	tokens   *oauth.Server
+	firmware *controlapi.Server
+	binding  *controlapi.MQTTServer
 }
 
 // Node is one running process.
@@ -138,6 +149,10 @@ func (n *Node) openHub(ctx context.Context, c *Hub, first bool) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	bearer, err := n.bearer(c)
+	if err != nil {
+		return nil, err
+	}
 	db := n.db.Scope(strings.ToLower(c.Host))
 	s := &site{conf: c}
 	s.gate, err = gate.New(ctx, gate.Options{Hub: c.Host, Tier: gate.Tier{SKU: c.SKU, Units: c.Units}, Throttling: c.Throttling.Enabled,
@@ -154,19 +169,24 @@ func (n *Node) openHub(ctx context.Context, c *Hub, first bool) (*site, error) {
 		Partitions: c.Events.Partitions, Retention: c.Events.Retention, RetainBytes: c.Events.MaxBytes, Sources: sources,
 		DisableLocalAuth: c.Auth.DisableLocal, DisableDeviceSAS: c.Auth.DisableDeviceSAS, DisableModuleSAS: c.Auth.DisableModuleSAS,
 		DisabledCode: c.Errors.DisabledCode, DeviceFaults: c.FaultInjection.Devices, ConnectionEvents: c.Events.ConnectionEvery,
-		FeedbackEvery: c.Feedback, Report: n.report(c), Log: n.log})
+		FeedbackEvery: c.Feedback, Bearer: bearer, Report: n.report(c), Log: n.log})
 	if err != nil {
 		return nil, errors.Join(err, s.gate.Close())
 	}
 	if err := n.seed(ctx, s); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.mqtt = hubmqtt.New(hubmqtt.Options{Hub: s.hub, SubscribeFailure: c.MQTT.SubscribeFailure, Log: n.log})
+	s.mqtt = hubmqtt.New(hubmqtt.Options{Hub: s.hub, Find: n.findMQTT, SubscribeFailure: c.MQTT.SubscribeFailure, Log: n.log})
+	s.amqp = hubamqp.New(hubamqp.Options{Hub: s.hub, Find: n.find, Log: n.log})
 	s.http = hubhttp.New(hubhttp.Options{Hub: s.hub, BodyForm: c.Errors.BodyForm, Tier: c.SKU, Log: n.log})
+	if err := n.openControl(ctx, s, db); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return s, nil
 }
 
-// seed puts the policies and certificates of the configuration into the hub.
+// seed puts policies, certificates and consumer groups of the configuration
+// into the hub.
 func (n *Node) seed(ctx context.Context, s *site) error {
 	for _, p := range s.conf.Policies {
 		rights, err := nave.ParseRight(p.Rights)
@@ -184,6 +204,12 @@ func (n *Node) seed(ctx context.Context, s *site) error {
 		}
 		if err := s.hub.PutAuthority(ctx, ca.Name, string(text)); err != nil {
 			return err
+		}
+	}
+	operator := s.hub.Backend(hub.Operator())
+	for _, name := range s.conf.Events.Groups {
+		if err := operator.CreateGroup(ctx, name); err != nil {
+			return fmt.Errorf("hub.events.consumerGroups: %w", err)
 		}
 	}
 	return nil
@@ -215,6 +241,8 @@ func (n *Node) listen(ctx context.Context) error {
 		{"https", c.HTTPS, func(l net.Listener) { n.serve(tls.NewListener(l, n.tls.config()), n.serveHTTP(ctx)) }},
 		{"mqtt", c.MQTT, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, n.tls.config(), n.serveMQTT(ctx)) }) }},
 		{"mqttPlain", c.MQTTPlain, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, nil, n.serveMQTT(ctx)) }) }},
+		{"amqp", c.AMQP, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, n.tls.config(), n.serveAMQP(ctx, "amqp")) }) }},
+		{"amqpPlain", c.AMQPPlain, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, nil, n.serveAMQP(ctx, "amqpplain")) }) }},
 	} {
 		if l.address == "" || l.address == "off" {
 			continue
@@ -230,6 +258,8 @@ func (n *Node) listen(ctx context.Context) error {
 		l.start(nl)
 	}
 	n.work.Go(func() { n.renew(ctx) })
+	n.work.Go(func() { n.tidy(ctx) })
+	n.tellBroker()
 	return n.openConsole(c.Console)
 }
 
@@ -262,14 +292,20 @@ func (n *Node) Close() error {
 	var errs []error
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	// Hubs end while the HTTP servers do, so that requests which wait for a
+	// device are answered.
+	var requests sync.WaitGroup
 	for _, s := range n.servers {
-		if err := s.Shutdown(ctx); err != nil {
-			s.Close()
-		}
+		requests.Go(func() {
+			if err := s.Shutdown(ctx); err != nil {
+				s.Close()
+			}
+		})
 	}
 	for _, s := range n.sites {
-		errs = append(errs, s.hub.Close())
+		errs = append(errs, s.closeControl(), s.hub.Close())
 	}
+	requests.Wait()
 	n.stop()
 	n.work.Wait()
 	for _, s := range n.sites {

@@ -3,8 +3,10 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +89,9 @@ func Load(path string, environ []string, set map[string]any) (*Config, error) {
 		}
 	}
 	c := &Config{}
+	if err := checkNames(k.Raw(), reflect.TypeFor[Config](), ""); err != nil {
+		return nil, err
+	}
 	if err := decode(k.Raw(), c); err != nil {
 		return nil, err
 	}
@@ -130,7 +135,10 @@ func moreHub(k *koanf.Koanf, n int) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{}
-	return h, decode(d.Raw(), h)
+	if err := decode(d.Raw(), h); err != nil {
+		return nil, fmt.Errorf("hubs[%d]: %w", n, err)
+	}
+	return h, nil
 }
 
 func decode(in map[string]any, out any) error {
@@ -147,8 +155,11 @@ func decode(in map[string]any, out any) error {
 
 // durations reads Go's form (90s) and ISO 8601 (PT1M30S).
 func durations(from, to reflect.Type, v any) (any, error) {
-	if to != reflect.TypeFor[time.Duration]() || from.Kind() != reflect.String {
+	switch {
+	case to != reflect.TypeFor[time.Duration]() || from == to:
 		return v, nil
+	case from.Kind() != reflect.String:
+		return nil, badDuration(fmt.Sprint(v)) // a bare number would count nanoseconds
 	}
 	return parseDuration(v.(string))
 }
@@ -195,11 +206,19 @@ func variables(environ []string) (map[string]any, error) {
 			setting, ok = limitVariable(limit)
 		}
 		if !ok {
-			return nil, fmt.Errorf("the variable %s names no setting, docs/config.md lists them", name)
+			return nil, unknownVariable(name, slices.Collect(maps.Keys(names)))
 		}
 		m[setting] = value
 	}
 	return m, nil
+}
+
+func unknownVariable(name string, all []string) error {
+	slices.Sort(all)
+	if near := nearest(name, all); near != "" {
+		return fmt.Errorf("the variable %s names no setting, did you mean %s? docs/config.md lists them", name, near)
+	}
+	return fmt.Errorf("the variable %s names no setting, docs/config.md lists them", name)
 }
 
 // outside are variables that belong to the command line, not to the node.
@@ -246,6 +265,13 @@ func limits(set map[string]any) (nave.Limits, error) {
 		}
 	}
 	for name := range flat {
+		var all []string
+		for _, s := range LimitSettings() {
+			all = append(all, s.Name)
+		}
+		if near := nearest(name, all); near != "" {
+			return l, fmt.Errorf("hub.limits.%s is no limit, did you mean %s? docs/config.md lists them", name, near)
+		}
 		return l, fmt.Errorf("hub.limits.%s is no limit, docs/config.md lists them", name)
 	}
 	return l, nil
@@ -283,6 +309,11 @@ func setLimit(field reflect.Value, text string) error {
 	return err
 }
 
+// maxRetention is how long events may be kept (hub-semantics 4).
+const maxRetention = 7 * 24 * time.Hour
+
+var bodyForms = []string{"default", "legacy", "json", "hybrid"}
+
 // check answers what is wrong with a configuration before anything is opened.
 func (c *Config) check() error {
 	seen := map[string]bool{}
@@ -297,9 +328,21 @@ func (c *Config) check() error {
 			return fmt.Errorf("hub.state is %q: allowed are active and suspended", h.State)
 		case h.Events.Partitions < 1 || h.Events.Partitions > 32:
 			return fmt.Errorf("hub.events.partitions is %d: allowed are 1 to 32", h.Events.Partitions)
+		case h.Events.Retention <= 0 || h.Events.Retention > maxRetention:
+			return fmt.Errorf("hub.events.retention is %v: allowed are durations up to %v", h.Events.Retention, maxRetention)
+		case h.Events.ConnectionEvery <= 0 || h.Feedback <= 0:
+			return errors.New("hub.events.connectionEvery and hub.feedbackEvery must be above zero")
+		case !slices.Contains(bodyForms, h.Errors.BodyForm):
+			return fmt.Errorf("hub.errors.bodyForm is %q: allowed are %s", h.Errors.BodyForm, strings.Join(bodyForms, ", "))
 		}
 		seen[host] = true
 		if _, err := limits(h.Limits); err != nil {
+			return err
+		}
+		if err := h.Control.check(); err != nil {
+			return err
+		}
+		if _, err := h.verifier(nil); err != nil {
 			return err
 		}
 	}

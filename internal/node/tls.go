@@ -24,7 +24,7 @@ const (
 	renewAhead = 30 * 24 * time.Hour
 )
 
-// identity is the node's server certificate, renewed while it runs.
+// identity is the node's server certificates, renewed while it runs.
 type identity struct {
 	// Set by openIdentity, then read only:
 	folder string
@@ -32,7 +32,8 @@ type identity struct {
 	files  TLS      // the operator's own files, if any
 	ca     *cred.CA // nil with the operator's files
 
-	current atomic.Pointer[tls.Certificate]
+	rsa atomic.Pointer[tls.Certificate] // every client can read it; the operator's own, of any kind
+	ec  atomic.Pointer[tls.Certificate] // for clients that can: cheaper handshakes; nil with the operator's files
 }
 
 // CAFile returns the path of the certificate that clients must trust, "" when
@@ -76,30 +77,43 @@ func openCA(folder string) (*cred.CA, error) {
 	return ca, writeFile(certFile, cert, 0o644)
 }
 
-// refresh loads the certificate, and issues one anew when names are missing or
-// its end is near. It is called at start and once a day.
+// refresh loads the certificates, and issues them anew when names are missing or
+// their end is near. It is called at start and once a day.
 func (i *identity) refresh() error {
-	certFile, keyFile := i.files.Cert, i.files.Key
-	if i.ca != nil {
-		certFile, keyFile = filepath.Join(i.folder, "server.pem"), filepath.Join(i.folder, "server.key")
+	if i.ca == nil {
+		return i.load(&i.rsa, i.files.Cert, i.files.Key)
+	}
+	for _, k := range []struct {
+		name  string
+		issue func([]string, time.Duration) (cert, key []byte, err error)
+		to    *atomic.Pointer[tls.Certificate]
+	}{{"server", i.ca.Server, &i.rsa}, {"server-ec", i.ca.ServerEC, &i.ec}} {
+		certFile, keyFile := filepath.Join(i.folder, k.name+".pem"), filepath.Join(i.folder, k.name+".key")
 		if !i.usable(certFile) {
-			cert, key, err := i.ca.Server(i.names, serverLife)
+			cert, key, err := k.issue(i.names, serverLife)
+			if err == nil {
+				err = writeFile(keyFile, key, 0o600)
+			}
+			if err == nil {
+				err = writeFile(certFile, cert, 0o644)
+			}
 			if err != nil {
 				return err
 			}
-			if err := writeFile(keyFile, key, 0o600); err != nil {
-				return err
-			}
-			if err := writeFile(certFile, cert, 0o644); err != nil {
-				return err
-			}
+		}
+		if err := i.load(k.to, certFile, keyFile); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (i *identity) load(to *atomic.Pointer[tls.Certificate], certFile, keyFile string) error {
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return fmt.Errorf("the server certificate: %w", err)
 	}
-	i.current.Store(&pair)
+	to.Store(&pair)
 	return nil
 }
 
@@ -131,8 +145,11 @@ func (i *identity) config() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		ClientAuth: tls.RequestClientCert,
 		NextProtos: []string{"http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return i.current.Load(), nil
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c := i.ec.Load(); c != nil && hello.SupportsCertificate(c) == nil {
+				return c, nil
+			}
+			return i.rsa.Load(), nil
 		},
 	}
 }

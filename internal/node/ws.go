@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -18,6 +19,9 @@ const (
 	wsPath       = "/$iothub/websocket"
 	wsReaderPath = "/$servicebus/websocket"
 )
+
+// wsAMQP is the subprotocol that carries AMQP.
+const wsAMQP = "AMQPWSB10"
 
 // Sizes of what goes through a WebSocket (device-protocols 0.3).
 const (
@@ -60,6 +64,8 @@ type wsConn struct {
 	ws *websocket.Conn
 	// Owned by the reader:
 	message io.Reader
+
+	writeBy atomic.Int64 // deadline of writes, Unix nanoseconds; 0 none
 }
 
 func (c *wsConn) Read(b []byte) (int, error) {
@@ -97,6 +103,11 @@ func wsError(err error) error {
 func (c *wsConn) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		part := b[n:min(len(b), n+wsWriteLimit)]
+		deadline := time.Time{}
+		if by := c.writeBy.Load(); by != 0 {
+			deadline = time.Unix(0, by)
+		}
+		c.ws.SetWriteDeadline(deadline)
 		if err := c.ws.WriteMessage(websocket.BinaryMessage, part); err != nil {
 			return n, err
 		}
@@ -115,10 +126,21 @@ func (c *wsConn) Close() error {
 // NetConn returns the connection beneath, for whoever must cut it.
 func (c *wsConn) NetConn() net.Conn { return c.ws.NetConn() }
 
-func (c *wsConn) LocalAddr() net.Addr                { return c.ws.LocalAddr() }
-func (c *wsConn) RemoteAddr() net.Addr               { return c.ws.RemoteAddr() }
-func (c *wsConn) SetReadDeadline(t time.Time) error  { return c.ws.SetReadDeadline(t) }
-func (c *wsConn) SetWriteDeadline(t time.Time) error { return c.ws.SetWriteDeadline(t) }
+func (c *wsConn) LocalAddr() net.Addr               { return c.ws.LocalAddr() }
+func (c *wsConn) RemoteAddr() net.Addr              { return c.ws.RemoteAddr() }
+func (c *wsConn) SetReadDeadline(t time.Time) error { return c.ws.SetReadDeadline(t) }
+
+// SetWriteDeadline holds for the write under way, too; the WebSocket's own
+// deadline belongs to the goroutine that writes.
+func (c *wsConn) SetWriteDeadline(t time.Time) error {
+	by := int64(0)
+	if !t.IsZero() {
+		by = t.UnixNano()
+	}
+	c.writeBy.Store(by)
+	return c.ws.NetConn().SetWriteDeadline(t)
+}
+
 func (c *wsConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.ws.SetReadDeadline(t), c.ws.SetWriteDeadline(t))
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }

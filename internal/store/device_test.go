@@ -212,3 +212,44 @@ func TestClearPresence(t *testing.T) {
 		})
 	})
 }
+
+// TestPresenceOf has two nodes write about one identity.
+func TestPresenceOf(t *testing.T) {
+	each(t, func(t *testing.T, db *store.DB, c *clock) {
+		id := nave.ID{Device: "d1"}
+		insert(t, db, "d1")
+		for _, step := range []struct {
+			of        string
+			connected bool
+			node      string
+			want      string // node that holds it then
+		}{
+			{"a", false, "", ""},  // came and went before it was written
+			{"a", true, "b", ""},  // nobody's: the other node writes that itself
+			{"", true, "a", "a"},  // connected
+			{"b", false, "", "a"}, // the other node has nothing to say
+			{"a", true, "b", "b"}, // handed over
+			{"a", false, "", "b"}, // late news of the first
+			{"b", false, "", ""},  // gone
+			{"", true, "b", "b"},  // and back
+			{"a", true, "c", "b"}, // late
+			{"", true, "a", "a"},  // taken over
+			{"a", false, "", ""},  // gone
+			{"b", false, "", ""},  // still
+		} {
+			row := store.PresenceRow{ID: id, Of: step.of, Presence: nave.Presence{Connected: step.connected, Node: step.node, Changed: c.now(), Activity: c.now()}}
+			update(t, db, func(tx *store.Tx) error { return tx.Presence([]store.PresenceRow{row}) })
+			view(t, db, func(tx *store.Tx) error {
+				i, err := tx.Identity(id)
+				if err == nil && (i.Presence.Node != step.want || i.Presence.Connected != (step.want != "")) {
+					t.Errorf("after %+v: %+v", step, i.Presence)
+				}
+				n, failed := tx.Count()
+				if connected := n.Connected; failed == nil && (connected == 1) != (step.want != "") {
+					t.Errorf("after %+v: %d are counted as connected", step, connected)
+				}
+				return errors.Join(err, failed)
+			})
+		}
+	})
+}

@@ -12,6 +12,9 @@ import (
 type PresenceRow struct {
 	ID nave.ID
 	nave.Presence
+	// Of, unless empty, is the node that must hold the identity for the row to
+	// count; a disconnection also counts when nobody holds it.
+	Of string
 }
 
 // Presence writes the connection states of many identities; those that are
@@ -26,12 +29,16 @@ func (t *Tx) Presence(rows []PresenceRow) error {
 	for i := range rows {
 		r := &rows[i]
 		var was int
-		err := t.one(`SELECT connected FROM presence WHERE hub = ? AND device = ? AND module = ?`, t.key(r.ID), &was)
+		var node string
+		err := t.one(`SELECT connected, node FROM presence WHERE hub = ? AND device = ? AND module = ?`, t.key(r.ID), &was, &node)
 		if errors.Is(err, ErrNone) {
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		if r.Of != "" && node != r.Of && (was == 1 || r.Connected) {
+			continue
 		}
 		_, err = t.exec(`UPDATE presence SET connected = ?, node = ?, changed = ?, activity = ? WHERE hub = ? AND device = ? AND module = ?`,
 			t.set(r.ID, bit(r.Connected), r.Node, ticks(r.Changed), ticks(r.Activity))...)
@@ -54,6 +61,7 @@ func (t *Tx) presencePostgres(rows []PresenceRow) error {
 		N string `json:"n"`
 		T int64  `json:"t"`
 		A int64  `json:"a"`
+		O string `json:"o"`
 	}
 	last := make(map[nave.ID]int, len(rows))
 	for i := range rows {
@@ -62,7 +70,7 @@ func (t *Tx) presencePostgres(rows []PresenceRow) error {
 	all := make([]row, 0, len(last))
 	for i := range rows {
 		if r := &rows[i]; last[r.ID] == i {
-			all = append(all, row{r.ID.Device, r.ID.Module, bit(r.Connected), r.Node, ticks(r.Changed), ticks(r.Activity)})
+			all = append(all, row{r.ID.Device, r.ID.Module, bit(r.Connected), r.Node, ticks(r.Changed), ticks(r.Activity), r.Of})
 		}
 	}
 	text, err := json.Marshal(all)
@@ -71,11 +79,11 @@ func (t *Tx) presencePostgres(rows []PresenceRow) error {
 	}
 	var change int
 	// The rows are locked in key order, lest two nodes wait for each other.
-	err = t.one(`WITH v AS (SELECT * FROM json_to_recordset(CAST(? AS json)) AS v(d text, m text, c smallint, n text, t bigint, a bigint)),
+	err = t.one(`WITH v AS (SELECT * FROM json_to_recordset(CAST(? AS json)) AS v(d text, m text, c smallint, n text, t bigint, a bigint, o text)),
 		old AS (SELECT p.device, p.module, p.connected FROM presence p JOIN v ON p.device = v.d AND p.module = v.m
 			WHERE p.hub = ? ORDER BY p.device, p.module FOR UPDATE OF p),
 		new AS (UPDATE presence p SET connected = v.c, node = v.n, changed = v.t, activity = v.a FROM v JOIN old ON old.device = v.d AND old.module = v.m
-			WHERE p.hub = ? AND p.device = v.d AND p.module = v.m RETURNING CASE WHEN p.module = '' THEN v.c - old.connected ELSE 0 END AS change)
+			WHERE p.hub = ? AND p.device = v.d AND p.module = v.m AND (v.o = '' OR p.node = v.o OR p.connected = 0 AND v.c = 0) RETURNING CASE WHEN p.module = '' THEN v.c - old.connected ELSE 0 END AS change)
 		SELECT COALESCE(SUM(change), 0) FROM new`, []any{string(text), t.db.hub, t.db.hub}, &change)
 	t.tally.Connected += change
 	return err

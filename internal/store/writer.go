@@ -224,7 +224,7 @@ func (w *writer) relieve(err error) {
 // overwrites that half.
 func (w *writer) refuse(err error) {
 	w.refused = fmt.Errorf("%w: %w; reopen the database", ErrFull, err)
-	w.base.log.Error("the database could not be synced and refuses updates until it is reopened", "error", err)
+	w.base.log.Error("the database could not be synced and takes no more updates; repair the disk and restart the hub", "error", err)
 	if w.link.do("BEGIN IMMEDIATE") != nil {
 		return
 	}

@@ -93,8 +93,7 @@ func (r *Result) Join(folder string) ([]Standing, error) {
 func (r *Result) byRow() map[string]string {
 	outcomes := map[string]string{}
 	for _, t := range r.Tests {
-		last := t.Name[strings.LastIndexByte(t.Name, '/')+1:]
-		for _, id := range rowID.FindAllString(last, -1) {
+		for _, id := range rowID.FindAllString(t.Name, -1) {
 			if t.Outcome == Fail || outcomes[id] == "" || outcomes[id] == Skip {
 				outcomes[id] = t.Outcome
 			}

@@ -1,0 +1,87 @@
+package hubamqp
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nave-hub/nave"
+	"github.com/nave-hub/nave/internal/amqp"
+	"github.com/nave-hub/nave/internal/fault"
+)
+
+func FuzzTelemetry(f *testing.F) {
+	m := amqp.Message{Properties: &amqp.Properties{MessageID: amqp.UUID{1}, UserID: []byte("u")}, Data: [][]byte{[]byte("a"), []byte("b")},
+		ApplicationProperties: amqp.Map{{Key: "a", Value: "b"}, {Key: "n", Value: 1.5}}, MessageAnnotations: amqp.Map{{Key: amqp.Symbol("dt-subject"), Value: "s"}}}
+	one, err := m.Append(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(one)
+	f.Add(amqp.AppendData(amqp.AppendData(nil, one), one))
+	f.Add([]byte{0, 0x53, 0x77, 0x40})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := parseMessage(b); err == nil {
+			if n := m.Size(); n > 64*len(b)+64 {
+				t.Errorf("%d bytes became a message of %d", len(b), n)
+			}
+		} else if fault.From(err).Code != fault.ArgumentInvalid {
+			t.Errorf("%v", err)
+		}
+		if _, err := parseBatch(b); err != nil && fault.From(err).Code != fault.ArgumentInvalid {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func FuzzAddress(f *testing.F) {
+	for _, s := range []string{"$cbs", "/devices/d/messages/events", "amqps://h:5671/devices/d%41/modules/m/twin", "messages/events/$management",
+		"hub/ConsumerGroups/g/Partitions/0", "://", "/devices/%zz/twin"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		a := parseAddress(text)
+		if (len(a.ids) > 0) != (a.to >= telemetryEndpoint && a.to <= methodEndpoint) {
+			t.Errorf("%q: %+v", text, a)
+		}
+		for _, id := range a.ids {
+			if id.Device == "" || strings.Contains(a.ids[0].Device, "/") {
+				t.Errorf("%q: %+v", text, a)
+			}
+		}
+	})
+}
+
+func TestAddress(t *testing.T) {
+	d, m := nave.ID{Device: "d"}, nave.ID{Device: "d", Module: "m"}
+	for text, want := range map[string]address{
+		"$CBS":                                {to: tokenEndpoint},
+		"/devices/d/messages/events":          {to: telemetryEndpoint, ids: []nave.ID{d}},
+		"devices/d/modules/m/messages/events": {to: telemetryEndpoint, ids: []nave.ID{m}},
+		"amqps://x:5671/devices/d/methods/DeviceBound":  {to: methodEndpoint, ids: []nave.ID{d}},
+		"/devices/%64/twin":                             {to: twinEndpoint, ids: []nave.ID{{Device: "%64"}, d}},
+		"/messages/deviceBound":                         {to: sendEndpoint},
+		"/messages/serviceBound/feedback":               {to: feedbackEndpoint},
+		"messages/servicebound/fileuploadnotifications": {to: notificationEndpoint},
+		"$management":                                   {to: managementEndpoint},
+		"hub/$management":                               {to: managementEndpoint},
+		"messages/events/$management":                   {to: eventEndpoint, entity: "messages/events"},
+		"messages/events/ConsumerGroups/g/Partitions/1": {to: eventEndpoint, entity: "messages/events", group: "g", partition: "1"},
+		"hub/consumergroups/$Default/partitions/3":      {to: eventEndpoint, entity: "hub", group: "$Default", partition: "3"},
+		"":                         {},
+		"/devices//twin":           {},
+		"/devices/d/modules//twin": {},
+		"/devices/d/other":         {},
+		"messages/other":           {},
+	} {
+		got := parseAddress(text)
+		if got.to != want.to || got.entity != want.entity || got.group != want.group || got.partition != want.partition || len(got.ids) != len(want.ids) {
+			t.Errorf("%q: %+v", text, got)
+			continue
+		}
+		for i := range want.ids {
+			if got.ids[i] != want.ids[i] {
+				t.Errorf("%q: %+v", text, got.ids)
+			}
+		}
+	}
+}

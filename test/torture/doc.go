@@ -1,0 +1,13 @@
+// Command torture is "make torture": it kills a real hub with SIGKILL under
+// load, again and again, restarts it and compares what it holds with what it
+// had acknowledged. Then it does the same with a full disk and with failing
+// syncs. It exits with 1 when anything acknowledged is lost, stored twice or
+// changed, and keeps the data folder as evidence.
+//
+// The ledger is what clients know: a device keeps its telemetry by connection
+// in the order of sending and how much of it was acknowledged, its twin as the
+// patches it has sent, the commands it has received; the back end keeps
+// registrations, desired properties and commands. Work that was under way when
+// the hub died is unknown until the next check settles it: it may have
+// happened or not, but not half.
+package main
