@@ -141,7 +141,7 @@ func checkNumber(text string) *breach {
 		return nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err != nil || n < MinInteger || n > MaxInteger {
-		limit := fmt.Sprintf("%d … %d", MinInteger, MaxInteger)
+		limit := fmt.Sprintf("%d … %d", int64(MinInteger), int64(MaxInteger))
 		return &breach{setting: "twin.integer", limit: limit, observed: brief(text), text: "the integer is out of range"}
 	}
 	return nil

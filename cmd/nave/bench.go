@@ -19,7 +19,7 @@ type bench struct {
 	reach reach
 
 	url, username, password, topic, prefix    string
-	plain                                     bool
+	plain, amqp                               bool
 	connections, window, size, qos, hold, pid int
 	rate                                      float64
 	warmup, duration, settle                  time.Duration
@@ -38,7 +38,7 @@ highest rate; its latencies say more about the window than about the server. Wit
 --rate the load is given, and each latency is measured from the moment at which
 the message was due.`,
 	}
-	cmd.AddCommand(benchTelemetry(e), benchConnect(e), benchMethod(e), benchTwin(e), benchCompare(e))
+	cmd.AddCommand(benchTelemetry(e), benchConnect(e), benchMethod(e), benchTwin(e), benchEvents(e), benchC2D(e), benchFeed(e), benchCompare(e))
 	return cmd
 }
 
@@ -49,7 +49,7 @@ func (b *bench) common(cmd *cobra.Command, connections int) {
 	f.DurationVarP(&b.duration, "duration", "t", 5*time.Second, "how long to measure")
 	f.DurationVar(&b.warmup, "warmup", time.Second, "how long to run before measuring")
 	f.StringVar(&b.prefix, "prefix", "", "beginning of the device or client ids (bench-, and six digits that are new each time)")
-	f.BoolVar(&b.plain, "plain", false, "use the plain MQTT listener of the node on this machine (listen.mqttPlain)")
+	f.BoolVar(&b.plain, "plain", false, "use the listener without TLS of the node on this machine (listen.mqttPlain, listen.amqpPlain)")
 	b.reach.flags(cmd)
 }
 
@@ -67,6 +67,7 @@ func benchTelemetry(e *env) *cobra.Command {
 		Short: "Publishes and their acknowledgements",
 		Example: `  nave bench telemetry
   nave bench telemetry --rate 20000 --duration 30s
+  nave bench telemetry --amqp
   nave bench telemetry --url mqtt://127.0.0.1:1883`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,8 +75,14 @@ func benchTelemetry(e *env) *cobra.Command {
 				return misuse("", "--qos is %d, 0 and 1 are possible", b.qos)
 			}
 			o := load.Telemetry{Window: b.window, Size: b.size, QoS: byte(b.qos), Rate: b.rate, Warmup: b.warmup, Duration: b.duration}
-			return b.measure(cmd.Context(), func(ctx context.Context, t load.Target, _ *loadHub, logins []load.Login, live func(load.Live)) (*load.Result, error) {
+			if b.amqp && (b.url != "" || b.qos != 1) {
+				return misuse("", "--amqp measures a hub and has no QoS: leave --url and --qos out")
+			}
+			return b.measure(cmd.Context(), func(ctx context.Context, t load.Target, h *loadHub, logins []load.Login, live func(load.Live)) (*load.Result, error) {
 				o.Live = live
+				if b.amqp {
+					return load.RunTelemetryAMQP(ctx, h.Service, t, logins, o)
+				}
 				return load.RunTelemetry(ctx, t, logins, o)
 			})
 		},
@@ -85,6 +92,8 @@ func benchTelemetry(e *env) *cobra.Command {
 	f := cmd.Flags()
 	f.IntVarP(&b.window, "window", "w", 100, "unacknowledged messages a connection")
 	f.IntVar(&b.size, "size", 256, "bytes of a payload")
+	f.BoolVar(&b.amqp, "amqp", false, "over AMQP: unsettled transfers, and the hub's accepted outcomes")
+	b.reach.flagAMQP(cmd)
 	f.IntVar(&b.qos, "qos", 1, "quality of service, 0 or 1")
 	f.Float64VarP(&b.rate, "rate", "r", 0, "messages a second of all connections; 0: as many as the window lets")
 	f.StringVar(&b.topic, "topic", "bench/{id}", "topic for --url; {id} is the client id")
@@ -184,6 +193,19 @@ func (b *bench) measure(ctx context.Context, f measurement) error {
 	})
 }
 
+// target is where the measurement connects.
+func (b *bench) target(h *loadHub) (load.Target, error) {
+	switch {
+	case b.amqp:
+		return b.targetAMQP(h)
+	case !b.plain:
+		return h.Target(), nil
+	case h.plain == "":
+		return load.Target{}, misuse("Start the node with NAVE_LISTEN_MQTTPLAIN=127.0.0.1:1883.", "the node has no plain MQTT listener")
+	}
+	return load.Target{Address: h.plain}, nil
+}
+
 // meter shows the rate since its last call.
 func meter(p *progress) func(load.Live) {
 	var last load.Live
@@ -214,12 +236,9 @@ func (b *bench) with(ctx context.Context, n int, f func(load.Target, *loadHub, [
 		return err
 	}
 	defer h.Close()
-	t := h.Target()
-	if b.plain {
-		if h.plain == "" {
-			return misuse("Start the node with NAVE_LISTEN_MQTTPLAIN=127.0.0.1:1883.", "the node has no plain MQTT listener")
-		}
-		t = load.Target{Address: h.plain}
+	t, err := b.target(h)
+	if err != nil {
+		return err
 	}
 	return b.e.withDevices(ctx, h, devices, keepOptions{}, func() error {
 		logins, err := h.Logins(devices)
@@ -270,7 +289,7 @@ func (b *bench) holdIdle(ctx context.Context) error {
 }
 
 func (e *env) showResult(r *load.Result) {
-	what := map[string]string{"telemetry": "acknowledgements", "connect": "connections", "method": "calls", "twin": "patches"}[r.Kind]
+	what := map[string]string{"telemetry": "acknowledgements", "telemetry-amqp": "accepted outcomes", "events": "events, each exactly once and in order", "c2d": "round trips", "connect": "connections", "method": "calls", "twin": "patches"}[r.Kind]
 	if r.Kind == "telemetry" && r.QoS == 0 {
 		what = "messages, sent and not acknowledged"
 	}
@@ -286,7 +305,10 @@ func (e *env) showResult(r *load.Result) {
 	if r.Window > 0 {
 		setting += fmt.Sprintf(", window %d, %d bytes", r.Window, r.Size)
 	}
-	latency, unsent, failed := "", "", ""
+	latency, unsent, failed, pause := "", "", "", ""
+	if r.Kind == "c2d" {
+		pause = "the hub's pause between two feedback messages is in the latency: hub.feedbackEvery, 15s by default; --duration has to be longer"
+	}
 	if r.Latency != nil {
 		latency = latencyText(r.Latency)
 	}
@@ -297,7 +319,7 @@ func (e *env) showResult(r *load.Result) {
 		failed = fmt.Sprintf("%d, last: %s", r.Errors, r.LastError)
 	}
 	e.facts("Load", setting, "Rate", rate, "Latency", latency, "Answered", fmt.Sprintf("%d of %d in all, %d in the %.1f s measured", r.Answered, r.Sent, r.Done, r.Seconds),
-		"Not sent", unsent, "Errors", failed)
+		"Not sent", unsent, "Errors", failed, "Pause", pause)
 }
 
 func (e *env) showHold(r *load.HoldResult) {

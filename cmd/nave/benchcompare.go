@@ -19,6 +19,7 @@ type comparison struct {
 	mosquitto, folder                 string
 	rounds, idle, connections, window int
 	size, twinWindow, methodWindow    int
+	events                            int64
 	warmup, duration, settle          time.Duration
 	found                             compared
 }
@@ -34,12 +35,14 @@ type compared struct {
 	Mosquitto   float64 `json:"mosquittoMedian"` // of acknowledgements that nothing is written for
 	Ratio       float64 `json:"ratio"`
 
-	HalfLoad *load.Result     `json:"halfLoad,omitempty"`
-	Twin     *load.Result     `json:"twin,omitempty"`
-	Method   *load.Result     `json:"method,omitempty"`
-	Connect  *load.Result     `json:"connectTLS,omitempty"`
-	Plain    *load.HoldResult `json:"idlePlain,omitempty"`
-	TLS      *load.HoldResult `json:"idleTLS,omitempty"`
+	HalfLoad *load.Result `json:"halfLoad,omitempty"`
+	Twin     *load.Result `json:"twin,omitempty"`
+	Method   *load.Result `json:"method,omitempty"`
+	Connect  *load.Result `json:"connectTLS,omitempty"`
+	backEndResults
+	feedResults
+	Plain *load.HoldResult `json:"idlePlain,omitempty"`
+	TLS   *load.HoldResult `json:"idleTLS,omitempty"`
 }
 
 // round is one measurement of both.
@@ -57,7 +60,8 @@ func benchCompare(e *env) *cobra.Command {
 publishes of QoS 1 over plain MQTT on loopback. mosquitto takes them from anybody and
 writes nothing; nave authenticates each device, checks everything and acknowledges what
 is synced to disk. Then it measures nave alone: latency at half of its rate, twins,
-methods, connections with TLS, and the memory of idle connections.
+methods, connections with TLS, telemetry over AMQP, events read over Event Hubs
+links, round trips of commands, and the memory of idle connections.
 
 Servers and load share this machine's processors, so that ratios carry over to others,
 and absolute figures do not.`,
@@ -76,16 +80,17 @@ and absolute figures do not.`,
 	f.IntVar(&c.idle, "idle", 10_000, "idle connections for the memory, plain and TLS; 0: leave it out")
 	f.DurationVar(&c.settle, "settle", 30*time.Second, "longest wait for nave's memory to stand still")
 	f.IntVar(&c.twinWindow, "twin-window", 8, "twin patches under way for each device")
+	f.Int64Var(&c.events, "events", 1_000_000, "events that are stored and read over Event Hubs links")
 	f.IntVar(&c.methodWindow, "method-window", 1, "method calls under way for each device")
 	return cmd
 }
 
 func (c *comparison) run(ctx context.Context) error {
-	if c.rounds < 0 || c.idle < 0 || c.connections < 1 || c.duration <= 0 {
-		return misuse("", "--rounds and --idle can't be negative, --connections and --duration must be positive")
+	if c.rounds < 0 || c.idle < 0 || c.connections < 1 || c.duration <= 0 || c.events < 1 {
+		return misuse("", "--rounds and --idle can't be negative, --connections, --events and --duration must be positive")
 	}
 	c.found = compared{CPUs: runtime.NumCPU(), Connections: c.connections, Window: c.window, Size: c.size}
-	for _, part := range []func(context.Context) error{c.race, c.alone, c.idlePlain, c.idleTLS} {
+	for _, part := range []func(context.Context) error{c.race, c.alone, c.backEnd, c.feed, c.idlePlain, c.idleTLS} {
 		if err := part(ctx); err != nil {
 			return loadFailure(err)
 		}
@@ -278,7 +283,10 @@ func (e *env) showCompared(c *compared) error {
 		return fmt.Sprintf("%.1f KB resident a connection, %d of %d alive; sockets and TCP buffers are the kernel's, and not in it", r.BytesPer/1e3, r.Alive, r.Connections)
 	}
 	e.facts("Half load", rate(c.HalfLoad, "acknowledged"), "Twins", rate(c.Twin, "patches, synced"), "Methods", rate(c.Method, "calls"),
-		"Connections", rate(c.Connect, "with TLS"), "Idle, plain", idle(c.Plain), "Idle, TLS", idle(c.TLS))
+		"Connections", rate(c.Connect, "with TLS"), "AMQP telemetry", rate(c.AMQP, "accepted and synced"), "Events", c.eventsText(), "Commands", c.commandsText(), "Idle, plain", idle(c.Plain), "Idle, TLS", idle(c.TLS))
+	if lines := c.feedResults.lines(); lines != nil {
+		e.facts(lines...)
+	}
 	return nil
 }
 

@@ -19,8 +19,8 @@ import (
 
 // reach says where a hub is dialled, when not at the usual ports of its host.
 type reach struct {
-	mqtt, https string
-	insecure    bool
+	mqtt, https, amqp string
+	insecure          bool
 }
 
 func (r *reach) flags(cmd *cobra.Command) {
@@ -30,16 +30,24 @@ func (r *reach) flags(cmd *cobra.Command) {
 	f.BoolVar(&r.insecure, "insecure", false, "trust any server certificate; for tests only")
 }
 
+// flagAMQP adds what only measurements over AMQP need.
+func (r *reach) flagAMQP(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.amqp, "amqps", "", "host:port to dial for AMQP over TLS (port 5671 of the hub's host)")
+}
+
 // loadHub is a hub as load sees it.
 type loadHub struct {
 	*load.Service
-	plain string // host:port of the node's plain MQTT listener, "" when there is none
+	plainPorts
 }
+
+// plainPorts are host:port of the node's listeners without TLS, "" where there is none.
+type plainPorts struct{ plain, plainAMQP string }
 
 // loadHub returns the hub of --login, or that of the node on this machine.
 func (e *env) loadHub(ctx context.Context, r *reach, parallel int) (*loadHub, error) {
-	o := load.ServiceOptions{HTTPS: r.https, MQTT: r.mqtt, Parallel: parallel}
-	login, plain := e.login, ""
+	o := load.ServiceOptions{HTTPS: r.https, MQTT: r.mqtt, AMQP: r.amqp, Parallel: parallel}
+	login, plain := e.login, plainPorts{}
 	if login == "" {
 		c, err := e.operator(ctx)
 		if err != nil {
@@ -58,11 +66,11 @@ func (e *env) loadHub(ctx context.Context, r *reach, parallel int) (*loadHub, er
 	if err != nil {
 		return nil, misuse("Copy the string from 'nave policy connection-string iothubowner'.", "the connection string is unusable: %v", err)
 	}
-	return &loadHub{Service: s, plain: plain}, nil
+	return &loadHub{Service: s, plainPorts: plain}, nil
 }
 
 // ports asks the console for a connection string, and where the node listens.
-func (c *client) ports(ctx context.Context, o *load.ServiceOptions) (login, plain string, err error) {
+func (c *client) ports(ctx context.Context, o *load.ServiceOptions) (login string, plain plainPorts, err error) {
 	var at struct {
 		Addresses map[string]string `json:"addresses"`
 		CAFile    string            `json:"caFile"`
@@ -71,20 +79,20 @@ func (c *client) ports(ctx context.Context, o *load.ServiceOptions) (login, plai
 		Service string `json:"service"`
 	}
 	if err := c.ask(ctx, http.MethodGet, "/api/status", nil, &at); err != nil {
-		return "", "", err
+		return "", plain, err
 	}
 	if err := c.askHub(ctx, http.MethodGet, "/strings", nil, &strings); err != nil {
-		return "", "", err
+		return "", plain, err
 	}
 	if strings.Service == "" {
-		return "", "", trouble("Create it with 'nave policy', or give another one's connection string with --login.", "the hub has no policy iothubowner")
+		return "", plain, trouble("Create it with 'nave policy', or give another one's connection string with --login.", "the hub has no policy iothubowner")
 	}
 	if c.e.ca == "" {
 		c.e.ca = at.CAFile
 	}
 	u, err := url.Parse(c.base)
 	if err != nil {
-		return "", "", err
+		return "", plain, err
 	}
 	if o.HTTPS == "" {
 		o.HTTPS = dialable(at.Addresses["https"], u.Hostname())
@@ -92,7 +100,10 @@ func (c *client) ports(ctx context.Context, o *load.ServiceOptions) (login, plai
 	if o.MQTT == "" {
 		o.MQTT = dialable(at.Addresses["mqtt"], u.Hostname())
 	}
-	return strings.Service, dialable(at.Addresses["mqttPlain"], u.Hostname()), nil
+	if o.AMQP == "" {
+		o.AMQP = dialable(at.Addresses["amqp"], u.Hostname())
+	}
+	return strings.Service, plainPorts{dialable(at.Addresses["mqttPlain"], u.Hostname()), dialable(at.Addresses["amqpPlain"], u.Hostname())}, nil
 }
 
 // dialable puts a host in place of the address for "all addresses".
@@ -130,7 +141,7 @@ func loadFailure(err error) error {
 	case errors.As(err, &unknown):
 		return trouble("Name the hub's CA with --ca FILE; a node keeps it as ca.pem in its data folder.", "%w", err)
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return trouble("Check the address, and that the server runs: --https and --mqtt name other ports, --url a broker.", "%w", err)
+		return trouble("Check the address, and that the server runs: --https, --mqtt and --amqps name other ports, --url a broker.", "%w", err)
 	}
 	return err
 }

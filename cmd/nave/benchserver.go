@@ -181,10 +181,10 @@ func startNave(ctx context.Context, parent string) (*naveChild, error) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	for _, listener := range []string{"HTTPS", "MQTT", "MQTTPLAIN", "CONSOLE"} {
+	for _, listener := range []string{"HTTPS", "MQTT", "MQTTPLAIN", "AMQPPLAIN", "CONSOLE"} {
 		cmd.Env = append(cmd.Env, "NAVE_LISTEN_"+listener+"=127.0.0.1:0")
 	}
-	cmd.Env = append(cmd.Env, "NAVE_LISTEN_AMQP=off", "NAVE_LOG_LEVEL=warn")
+	cmd.Env = append(cmd.Env, "NAVE_LISTEN_AMQP=off", "NAVE_LOG_LEVEL=warn", "NAVE_HUB_FEEDBACKEVERY="+compareFeedback.String())
 	e := &env{data: dir, environ: func(string) string { return "" }}
 	n := &naveChild{}
 	var last error
@@ -199,9 +199,9 @@ func startNave(ctx context.Context, parent string) (*naveChild, error) {
 		}
 		return nil, err
 	}
-	if n.hub.plain == "" {
+	if n.hub.plain == "" || n.hub.plainAMQP == "" {
 		n.stop()
-		return nil, errors.New("the node has no plain MQTT listener, although listen.mqttPlain was set")
+		return nil, errors.New("the node has no plain listeners, although listen.mqttPlain and listen.amqpPlain were set")
 	}
 	return n, nil
 }

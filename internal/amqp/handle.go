@@ -17,8 +17,11 @@ func (s *Session) attach(p *attachFrame, cost int) (fault *Error, err error) {
 	if c.links >= c.o.MaxLinks+64 || c.retained+cost > c.o.MaxBuffer {
 		return nil, Errorf(ResourceLimitExceeded, "too many links")
 	}
+	inflight := 0
 	if old != nil {
-		old.supersede()
+		if inflight = old.inflight(); inflight == 0 {
+			old.supersede()
+		}
 	}
 	l := s.newLink(p, cost)
 	if l == nil {
@@ -31,10 +34,31 @@ func (s *Session) attach(p *attachFrame, cost int) (fault *Error, err error) {
 	case p.coordinator:
 		l.refuse(Errorf(NotImplemented, "transactions"))
 	default:
-		s.names[key] = l
+		if l.Inflight = inflight; inflight == 0 {
+			s.names[key] = l
+		}
 		c.events = append(c.events, event{kind: evAttach, link: l})
 	}
 	return nil, nil
+}
+
+// inflight counts the unsettled deliveries that we sent on the link. mu.
+func (l *Link) inflight() (n int) {
+	for _, o := range l.s.outs {
+		if o.link == l {
+			n++
+		}
+	}
+	return n
+}
+
+// takeName makes an accepted link the one of its name. mu.
+func (l *Link) takeName() {
+	key := linkName{l.Name, l.Role}
+	if old := l.s.names[key]; old != nil && old != l {
+		old.supersede()
+	}
+	l.s.names[key] = l
 }
 
 // supersede ends a link whose name the peer uses again in the same session. mu.

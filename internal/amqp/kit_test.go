@@ -31,8 +31,7 @@ type queue struct {
 }
 
 type session struct {
-	b      *broker
-	closed chan error
+	b *broker
 }
 
 // start listens on loopback and returns the broker and its address.

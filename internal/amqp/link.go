@@ -33,6 +33,7 @@ type Link struct {
 	Properties Map // the peer's; keys are symbols
 	Desired    []Symbol
 	PeerMax    uint64 // the peer's max-message-size; 0 means none
+	Inflight   int    // unsettled deliveries of a live link of this name, which Accept ends
 
 	// Set by the application before Accept, then read only:
 	Answer         Map      // properties of our ATTACH; nil echoes the peer's
@@ -115,6 +116,7 @@ func (l *Link) Accept() error {
 		return ErrDetached
 	}
 	l.prepare()
+	l.takeName()
 	if !l.sendAttach(l.Source, l.Target) {
 		l.detach(Errorf(FrameSizeTooSmall, "attach does not fit into %d bytes", c.maxOut))
 		c.unlock()

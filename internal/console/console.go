@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nave-hub/nave/internal/control"
 	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/hub"
 )
@@ -19,9 +20,10 @@ import (
 // Options are what a console is made with. Hubs, Rest and Token are required.
 type Options struct {
 	Hubs      []*hub.Hub
-	Rest      func(h *hub.Hub) http.Handler // the hub's service REST as its operator
-	Token     string                        // what callers present
-	Hosts     []string                      // host names that callers may use, besides loopback ones
+	Rest      func(h *hub.Hub) http.Handler     // the hub's service REST as its operator
+	Control   func(h *hub.Hub) *control.Control // the hub's iot/v1 side, nil when it is off
+	Token     string                            // what callers present
+	Hosts     []string                          // host names that callers may use, besides loopback ones
 	Version   string
 	Node      string
 	Addresses func() map[string]string // listener to address
@@ -101,6 +103,7 @@ func (s *server) routes() {
 			}
 		})
 	}
+	s.controlRoutes()
 	s.mux.HandleFunc("GET /api/status", s.showStatus)
 	s.mux.HandleFunc("GET /api/recent", s.listRecent)
 	s.mux.HandleFunc("GET /{$}", s.showPage)

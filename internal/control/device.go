@@ -272,3 +272,6 @@ func (d *Device) States(ctx context.Context) (map[int64]nave.ControlState, error
 }
 
 func (d *Device) String() string { return fmt.Sprintf("control device %s", d.ID) }
+
+// Now returns the time on the hub's clock.
+func (d *Device) Now() time.Time { return d.c.Now() }

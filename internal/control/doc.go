@@ -9,19 +9,23 @@
 // device bound to its Control: Find keeps snapshots for a second, and drops
 // them with the commit that changes them.
 //
-// # Accepted means on disk, in two places
+// # Accepted means on disk
 //
 // An item is accepted by one transaction of the store: its idempotency key, its
-// history row, the reported state, the fate of a desired state. That commit is
-// the truth: whoever sends the same message id again gets its result. After the
-// commit the item is appended to the hub's event log, and the answer goes out
-// when that is durable too. An item of which the log does not know yet is owed
-// to it: item ids are reserved in blocks, the store knows below which id of a
-// block everything has been logged, and what lies above is appended again, in
-// the background when the log fails, and by Open after a crash. The log
-// therefore has every item at least once; its property feedDataId tells copies
-// apart. The other order would let the log hold items that the store has
-// refused.
+// history row, the reported state, the fate of a desired state. The answer
+// follows the commit, and that commit is the truth: whoever sends the same
+// message id again gets its result.
+//
+// The same commit makes the item owed to the hub's event log. Item ids are
+// reserved in blocks; the store knows below which id of a block the log has
+// synced everything. An item is handed to the log before its answer goes out,
+// in the order of the device's commits; that the log has synced it is not
+// awaited, because nothing can be lost any more: what the log refuses is
+// appended again in the background, and what it may have missed in a crash is
+// appended by Open. The log therefore has every accepted item, after a crash
+// some of the last second twice; the property feedDataId tells copies apart.
+// The other order, log first, would let the log hold items that the store has
+// refused, and a second event for each that is sent again.
 //
 // # Order of checks
 //

@@ -130,8 +130,9 @@ func (d *Device) admit(ctx context.Context, jobs []*job) (live []*job, broken er
 	return live, broken
 }
 
-// log appends the created items to the hub's event log and waits. What the log
-// refuses is owed to it.
+// log hands the created items to the hub's event log, in the order of commits
+// of this device. It does not await the log's sync: the commit has made the
+// items owed to it. It may block while the log is behind.
 func (d *Device) log(live []*job, s *span) {
 	var events []*nave.Event
 	for _, j := range live {
@@ -139,18 +140,19 @@ func (d *Device) log(live []*job, s *span) {
 			events = append(events, event(d.ID, j.source.ID, j.row))
 		}
 	}
+	c := d.c
 	if events == nil {
-		d.c.ledger.finish(s)
+		c.ledger.finish(s)
 		return
 	}
-	done := make(chan error, 1)
-	d.c.hub.Record(events, func(err error) { done <- err })
-	if err := <-done; err != nil {
-		d.c.o.Log.Warn("the event log refuses items of iot/v1, they are stored and will follow", "hub", d.c.hub.Host(), "device", d.ID, "err", err)
-		d.c.ledger.owe(s, events)
-		return
-	}
-	d.c.ledger.finish(s)
+	c.hub.Record(events, func(err error) {
+		if err != nil {
+			c.o.Log.Warn("the event log refuses items of iot/v1, they are stored and will follow", "hub", c.hub.Host(), "device", d.ID, "err", err)
+			c.ledger.owe(s, events)
+			return
+		}
+		c.ledger.finish(s)
+	})
 }
 
 // accept writes the jobs in their order; ids start at id. It may run more than

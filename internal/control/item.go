@@ -141,6 +141,13 @@ func (r *reading) end() error {
 	return Invalid(r.errors)
 }
 
+func (r *reading) finish(i *Item) (*Item, error) {
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
 func readItem(v *value, at string, now time.Time) (*Item, error) {
 	r := &reading{at: at}
 	if v.kind != '{' {
@@ -154,7 +161,7 @@ func readItem(v *value, at string, now time.Time) (*Item, error) {
 		r.sensorOnly(v)
 	}
 	i.Unknown = unknown(v, true)
-	return i, r.end()
+	return r.finish(i)
 }
 
 func readPublish(v *value, now time.Time, source string) (*Item, error) {
@@ -169,7 +176,7 @@ func readPublish(v *value, now time.Time, source string) (*Item, error) {
 		r.sensorOnly(v)
 	}
 	i.Unknown = unknown(v, false)
-	return i, r.end()
+	return r.finish(i)
 }
 
 // sensorOnly refuses fields that only commands have (iot-v1 FD-7).

@@ -25,7 +25,7 @@ type ledger struct {
 	inflight []*span
 	noted    int64 // what the store holds
 	owed     []*span
-	fresh    *sync.Cond // a block is being reserved
+	fresh    *sync.Cond // a block came, or a span ended
 	busy     bool
 }
 
@@ -155,6 +155,7 @@ func (l *ledger) finish(s *span) {
 		n++
 	}
 	l.inflight = l.inflight[n:]
+	l.fresh.Broadcast()
 }
 
 // owe keeps a span whose items the log has refused, to try again.
@@ -163,6 +164,7 @@ func (l *ledger) owe(s *span, events []*nave.Event) {
 	defer l.mu.Unlock()
 	s.events = events
 	l.owed = append(l.owed, s)
+	l.fresh.Broadcast()
 }
 
 // note appends what is owed and writes how far the log has everything.
@@ -208,9 +210,19 @@ func (l *ledger) settle() {
 	}
 }
 
-// close writes the end of the log's knowledge a last time.
+// drainTime bounds how long close waits for the log.
+const drainTime = 5 * time.Second
+
+// close waits for appends under way and writes a last time how far the log has
+// everything.
 func (l *ledger) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	return l.note(ctx)
+	defer context.AfterFunc(ctx, l.fresh.Broadcast)()
+	l.mu.Lock()
+	for len(l.inflight) > len(l.owed) && ctx.Err() == nil {
+		l.fresh.Wait()
+	}
+	l.mu.Unlock()
+	return l.note(context.WithoutCancel(ctx))
 }

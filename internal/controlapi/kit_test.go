@@ -50,6 +50,7 @@ func openSite(t testing.TB, change ...func(*node.Config)) *site {
 	k := navetest.Start(t, append([]func(*node.Config){func(c *node.Config) {
 		c.Hub.Control.PlanValues = map[string]any{"request_max_bytes": 2048, "batch_max_items": 5}
 		c.Hub.Control.TrustedProxies = []string{"127.0.0.1"}
+		c.Store = os.Getenv("NAVE_TEST_POSTGRES") // "": SQLite
 	}}, change...)...)
 	k.Clock.Freeze(noon)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -80,6 +81,7 @@ type unit struct {
 	id, secret     string
 	c1, c2, c3, c9 string
 	s1, s2, s9     string
+	kept           string // token
 }
 
 // d returns device n of the fixtures.
@@ -119,6 +121,13 @@ func (x *row) d(n int) *unit {
 	d.name(made)
 	x.devices[n] = d
 	return d
+}
+
+// another returns a second device n.
+func (x *row) another(n int) *unit {
+	x.Helper()
+	delete(x.devices, n)
+	return x.d(n)
 }
 
 func (d *unit) name(made *control.Device) {
@@ -471,7 +480,10 @@ func (d *unit) post(rest string, body any, header ...string) *answer {
 		}
 		text = string(b)
 	}
-	return d.x.do("POST", d.path(rest), text, append([]string{bearer(d.token()), jsonBody}, header...)...)
+	if !slices.ContainsFunc(header, func(h string) bool { return strings.HasPrefix(h, "Authorization") }) {
+		header = append(header, bearer(d.token()))
+	}
+	return d.x.do("POST", d.path(rest), text, append([]string{jsonBody}, header...)...)
 }
 
 type object map[string]any

@@ -124,7 +124,7 @@ func disconnectOf(e *fault.Error, expired bool) *mqtt.ReasonError {
 // fail records an error and returns it as one of the twelve codes.
 func (c *mqttClient) fail(op string, err error) *fault.Error {
 	e, status := known(err)
-	level := slog.LevelInfo
+	level := slog.LevelDebug
 	if status >= 500 {
 		level = slog.LevelWarn
 	}

@@ -1,8 +1,10 @@
 package controlapi_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +68,7 @@ func TestMQTTConnect(t *testing.T) {
 			refused(t, o, mqtt.BadCredentials, mqtt.BadUserOrPassword)
 		})
 		t.Run("IOT-174 CONNECT with the OAuth token as password", func(t *testing.T) {
-			refused(t, d.tuple(level, token.Text), mqtt.BadCredentials, mqtt.BadUserOrPassword)
+			refused(t, d.tuple(level, token), mqtt.BadCredentials, mqtt.BadUserOrPassword)
 			refused(t, d.tuple(level, ""), mqtt.BadCredentials, mqtt.BadUserOrPassword)
 		})
 		t.Run("IOT-176 CONNECT with a will", func(t *testing.T) {
@@ -77,7 +79,7 @@ func TestMQTTConnect(t *testing.T) {
 		t.Run("two live credentials", func(t *testing.T) {
 			d := b.device(t)
 			first := d.credential(t, d.token(t))
-			b.offset.Add(int64(time.Second)) // of two that are equally old either goes
+			b.pass(time.Second) // of two that are equally old either goes
 			second := d.credential(t, d.token(t))
 			a := d.connectWith(t, level, first)
 			c := d.connectWith(t, level, second) // a client id is connected once
@@ -115,9 +117,9 @@ func TestMQTTExpiry(t *testing.T) {
 		t.Run("IOT-177 connection older than expires_in", func(t *testing.T) {
 			password := d.credential(t, d.token(t))
 			l := d.connectWith(t, level, password)
-			b.offset.Add(int64(3599 * time.Second))
+			b.pass(3599 * time.Second)
 			l.quiet(t)
-			b.offset.Add(int64(time.Second))
+			b.pass(time.Second)
 			l.ended(t, mqtt.MaximumConnectTime)
 			_, err := b.open(d.tuple(level, password), mqtt.ClientHandler{})
 			refusedWith(t, err, level, mqtt.BadCredentials, mqtt.BadUserOrPassword)
@@ -258,10 +260,27 @@ func TestMQTTDenied(t *testing.T) {
 			d := b.device(t)
 			l := d.connect(t, level)
 			l.Publish(&mqtt.Publish{Topic: d.feedTopic(t, d.S1), Payload: make([]byte, 8300), QoS: 1, ID: 1})
-			if level == 5 {
-				l.quiet(t) // the client keeps to the limit that CONNACK announced
-			} else {
-				l.ended(t, mqtt.PacketTooLarge)
+			if level == 4 {
+				l.ended(t, 0)
+				return
+			}
+			l.quiet(t) // the client keeps to the limit that CONNACK announced
+			nc, err := tls.Dial("tcp", "127.0.0.1:"+b.port, b.tls)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(patience))
+			raw := (&mqtt.Connect{Level: 5, ClientID: d.id, HasUsername: true, Username: d.id, HasPassword: true, Password: []byte(d.credential(t, d.token(t))), Clean: true}).Append(nil)
+			raw = (&mqtt.Publish{Topic: d.feedTopic(t, d.S1), Payload: make([]byte, 8300), QoS: 1, ID: 1}).AppendV5(raw)
+			go nc.Write(raw)
+			got, _ := io.ReadAll(nc)
+			_, n, err := mqtt.ParseV5(got)
+			if err != nil {
+				t.Fatalf("%x: %v", got, err)
+			}
+			if end, _, err := mqtt.ParseV5(got[n:]); err != nil || end.(mqtt.Disconnect).Reason != mqtt.PacketTooLarge {
+				t.Errorf("%+v, %v", end, err)
 			}
 		})
 	})
@@ -290,14 +309,14 @@ func TestMQTTLimits(t *testing.T) {
 			if count["created"] != 50 || count["rejected"] != 1 {
 				t.Error(count)
 			}
-			b.offset.Add(int64(10 * time.Second))
+			b.pass(10 * time.Second)
 		})
 		t.Run("IOT-192 store unavailable", func(t *testing.T) {
-			rule, err := b.gate.Inject(gate.Rule{Op: "control.feed", Code: 5003, Family: fault.Control})
+			rule, err := b.Hub.InjectFault(gate.Rule{Device: d.id, Op: "control.feed", Code: 5003, Family: fault.Control})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer b.gate.Remove(rule.ID)
+			defer b.Hub.RemoveFault(rule.ID)
 			details := rejected(t, l.publish2(t, topic, i0), "service_unavailable", true)
 			if wait, _ := details["retry_after"].(float64); wait < 1 || details["reason"] != "storage_unavailable" {
 				t.Error(details)
@@ -331,12 +350,12 @@ func TestMQTTDesired(t *testing.T) {
 			return s
 		}
 		d := b.device(t)
-		b.offset.Store(int64(11*time.Hour + 57*time.Minute + 41*time.Second - 12*time.Hour))
+		b.pass(-2*time.Minute - 19*time.Second)
 		for range 6 {
 			set(t, d, d.C1, "0.0")
 		}
 		g1 := set(t, d, d.C1, "1.0")
-		b.offset.Store(0)
+		b.pass(2*time.Minute + 19*time.Second)
 		l := d.connect(t, level)
 		topic := d.desiredTopic(t, d.C1)
 		t.Run("IOT-195 G1 pending, device subscribes", func(t *testing.T) {
@@ -445,9 +464,7 @@ func TestMQTTEnds(t *testing.T) {
 			d := b.device(t)
 			token, other := d.token(t), d.token(t)
 			l, stays := d.connectWith(t, level, d.credential(t, token)), d.credential(t, other)
-			if err := b.oauth.Revoke(t.Context(), d.id, token.Text); err != nil {
-				t.Fatal(err)
-			}
+			b.call(t, "/oauth/revoke", "token="+token, form, basic(d.id, d.secret))
 			l.ended(t, mqtt.Denied)
 			d.connectWith(t, level, stays).quiet(t)
 		})
@@ -455,14 +472,14 @@ func TestMQTTEnds(t *testing.T) {
 			b := openBroker(t)
 			d := b.device(t)
 			l := d.connect(t, level)
-			b.control.Close()
+			b.Close()
 			l.ended(t, mqtt.ShuttingDown)
 		})
 		t.Run("presence ends with the connection", func(t *testing.T) {
 			b := openBroker(t)
 			d := b.device(t)
 			l := d.connect(t, level)
-			b.offset.Add(int64(5 * time.Minute))
+			b.pass(5 * time.Minute)
 			if !d.now(t).Online() {
 				t.Error("offline while connected")
 			}

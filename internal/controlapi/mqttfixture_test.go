@@ -1,138 +1,76 @@
 package controlapi_test
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"log/slog"
 	"net"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"regexp"
+	"net/http"
+	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/nave-hub/nave"
-	"github.com/nave-hub/nave/internal/bus"
 	"github.com/nave-hub/nave/internal/control"
-	"github.com/nave-hub/nave/internal/controlapi"
-	"github.com/nave-hub/nave/internal/fault"
-	"github.com/nave-hub/nave/internal/gate"
-	"github.com/nave-hub/nave/internal/hub"
 	"github.com/nave-hub/nave/internal/mqtt"
-	"github.com/nave-hub/nave/internal/oauth"
-	"github.com/nave-hub/nave/internal/store"
 )
 
 const patience = 20 * time.Second // for anything a test waits for
 
-// broker is a hub with its MQTT binding of iot/v1 behind a TLS listener. Its
-// clock stands still unless it is moved.
+// broker is a site with its MQTT port. Its clock stands still unless it is
+// moved.
 type broker struct {
-	control *control.Control
-	oauth   *oauth.Server
-	gate    *gate.Gate
-	port    string
-	ca      string // PEM file
-	tls     *tls.Config
-	offset  atomic.Int64
+	*site
+	port   string
+	tls    *tls.Config
+	offset time.Duration
 }
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-func (b *broker) now() time.Time { return noon.Add(time.Duration(b.offset.Load())) }
-
 func openBroker(t testing.TB) *broker {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	b := &broker{}
-	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.DiscardHandler)
-	if os.Getenv("NAVE_TEST_LOG") != "" {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	const host = "hub.test"
-	db, err := store.Open(ctx, "sqlite::memory:", store.Options{Now: b.now, Log: log})
-	must(err)
-	line, err := bus.Open(ctx, bus.Options{Dir: t.TempDir(), Now: b.now, Log: log})
-	must(err)
-	b.gate, err = gate.New(ctx, gate.Options{Hub: host, DB: db.Scope(host), Now: b.now, Log: log})
-	must(err)
-	h, err := hub.Open(ctx, hub.Options{Host: host, DB: db.Scope(host), Bus: line, Gate: b.gate, Partitions: 1,
-		Report: func(string, nave.ID, *fault.Error) {}, Log: log})
-	must(err)
-	b.oauth, err = oauth.Open(ctx, oauth.ServerOptions{Realm: "iot", Host: host, DB: db.Scope(host), Bus: line, Log: log,
-		Ended: func(tx *store.Tx, client string, token []byte) error {
-			return b.control.EndCredentials(tx, client, token)
-		}})
-	must(err)
-	b.control, err = control.Open(ctx, control.Options{Hub: h, DB: db.Scope(host), Bus: line, Gate: b.gate, Broker: "mqtts://hub.test:8883",
-		Clients: control.Clients{Put: b.oauth.PutClient, Delete: b.oauth.DeleteClient}, Log: log})
-	must(err)
-	server := controlapi.NewMQTT(controlapi.MQTTOptions{Control: b.control, Log: log})
-	cert := httptest.NewUnstartedServer(nil)
-	cert.StartTLS()
-	defer cert.Close()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	_, b.port, _ = net.SplitHostPort(ln.Addr().String())
-	b.ca = filepath.Join(t.TempDir(), "ca.pem")
-	must(os.WriteFile(b.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate().Raw}), 0o600))
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.Certificate())
-	b.tls = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
-	var work sync.WaitGroup
-	work.Go(func() {
-		listen(ctx, tls.NewListener(ln, &tls.Config{Certificates: cert.TLS.Certificates}), server, &work)
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		if err := b.control.Close(); err != nil {
-			t.Error(err)
-		}
-		b.oauth.Close()
-		h.Close()
-		cancel()
-		work.Wait()
-		b.gate.Close()
-		line.Close()
-		db.Close()
-	})
+	s := openSite(t)
+	b := &broker{site: s, tls: &tls.Config{RootCAs: s.Roots, ServerName: s.Hub.Host()}}
+	_, b.port, _ = net.SplitHostPort(s.Node.Address("mqtt"))
 	return b
 }
 
-func listen(ctx context.Context, ln net.Listener, server *controlapi.MQTTServer, work *sync.WaitGroup) {
-	for {
-		nc, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		work.Go(func() {
-			if s, p, err := mqtt.Accept(nc, mqtt.Options{Versions: mqtt.V311 | mqtt.V5, LooseTopics: true}); err == nil {
-				server.ServeSession(ctx, s, p, "mqtt")
-			}
-		})
+// pass moves the clock.
+func (b *broker) pass(d time.Duration) {
+	b.offset += d
+	b.Clock.Freeze(noon.Add(b.offset))
+}
+
+// call sends a request over HTTPS and returns the body of an answer that is a
+// success.
+func (b *broker) call(t testing.TB, path, body string, header ...string) map[string]any {
+	t.Helper()
+	r, err := http.NewRequest("POST", "https://"+b.Hub.Host()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, h := range header {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	resp, err := b.http.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var v map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil || resp.StatusCode >= 300 {
+		t.Fatalf("%s: %d %v, %v", path, resp.StatusCode, v, err)
+	}
+	return v
 }
 
 // device is D1 of iot-v1 15.1, or one like it.
 type device struct {
 	b                  *broker
-	id                 string
+	id, secret         string
 	C1, C2, C3, S1, S2 string
 }
 
@@ -152,11 +90,11 @@ func (b *broker) device(t testing.TB, change ...func(*control.Draft)) *device {
 	for _, f := range change {
 		f(&draft)
 	}
-	made, _, err := b.control.Create(t.Context(), draft)
+	made, secret, err := b.control.Create(t.Context(), draft)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &device{b: b, id: made.ID}
+	d := &device{b: b, id: made.ID, secret: secret}
 	for _, s := range made.Sources {
 		switch s.Kind {
 		case "relay":
@@ -195,27 +133,21 @@ func (d *device) desiredTopic(t testing.TB, command string) string {
 
 func (d *device) ackTopic() string { return "iot/v1/devices/" + d.id + "/feed-data/acks" }
 
-// token issues an access token with the scopes, all MQTT scopes when there are
+// token gets an access token with the scopes, all MQTT scopes when there are
 // none.
-func (d *device) token(t testing.TB, scopes ...string) *oauth.Token {
+func (d *device) token(t testing.TB, scopes ...string) string {
 	t.Helper()
 	if scopes == nil {
 		scopes = control.MQTTScopes
 	}
-	token, err := d.b.oauth.Issue(t.Context(), d.id, scopes, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
+	body := "grant_type=client_credentials&scope=" + url.QueryEscape(strings.Join(scopes, " "))
+	return d.b.call(t, "/oauth/token", body, form, basic(d.id, d.secret))["access_token"].(string)
 }
 
-func (d *device) credential(t testing.TB, token *oauth.Token) string {
+// credential gets the password of a CONNECT tuple.
+func (d *device) credential(t testing.TB, token string) string {
 	t.Helper()
-	k, err := d.now(t).Credential(t.Context(), token.Grant.Hash, token.Grant.Scopes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k.Password
+	return d.b.call(t, "/iot/v1/mqtt-credentials", `{"device_id":"`+d.id+`"}`, jsonBody, bearer(token))["mqtt_credential"].(string)
 }
 
 // link is a connection of the engine's client.
@@ -280,7 +212,7 @@ func (l *link) message(t testing.TB, p *mqtt.Publish) {
 	if err := json.Unmarshal(p.Payload, &v); err != nil {
 		t.Errorf("%q: %v", p.Payload, err)
 	}
-	if err := valid(schema, p.Payload); err != nil {
+	if err := closedSchema(schema, p.Payload); err != nil {
 		t.Errorf("%s: %v", p.Payload, err)
 	}
 	v["topic"] = p.Topic
@@ -394,44 +326,4 @@ func warned(a map[string]any, kind string) bool {
 		}
 	}
 	return false
-}
-
-var schemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
-	text, err := os.ReadFile("../../docs/spec/iot-v1.md")
-	if err != nil {
-		return nil, err
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	var names []string
-	for _, m := range regexp.MustCompile("(?s)\n### ([a-z-]+)\n\n```json\n(.*?)\n```").FindAllStringSubmatch(string(text), -1) {
-		v, err := jsonschema.UnmarshalJSON(strings.NewReader(m[2]))
-		if err != nil {
-			return nil, err
-		}
-		if err := c.AddResource("https://hub.example/iot/v1/schemas/"+m[1]+".schema.json", v); err != nil {
-			return nil, err
-		}
-		names = append(names, m[1])
-	}
-	all := map[string]*jsonschema.Schema{}
-	for _, name := range names {
-		if all[name], err = c.Compile("https://hub.example/iot/v1/schemas/" + name + ".schema.json"); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-})
-
-// valid checks a document against a schema of iot-v1 14.
-func valid(schema string, text []byte) error {
-	all, err := schemas()
-	if err != nil {
-		return err
-	}
-	v, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
-	if err != nil {
-		return err
-	}
-	return all[schema].Validate(v)
 }

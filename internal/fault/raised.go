@@ -45,6 +45,7 @@ var raised = map[string]bool{
 	"GenericNotFound":                            true,
 	"GenericRequestEntityTooLarge":               true,
 	"GenericUnsupportedMediaType":                true,
+	"InflightMessagesInLink":                     true,
 	"InvalidDeviceScope":                         true,
 	"InvalidMessageExpiryTime":                   true,
 	"InvalidOperation":                           true,

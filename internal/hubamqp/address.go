@@ -157,6 +157,8 @@ func (c *conn) Attach(l *amqp.Link) {
 func (c *conn) attach(l *amqp.Link, a *address) {
 	toService := l.Role == amqp.RoleSender
 	switch {
+	case l.Inflight > 0:
+		c.refuse(l, "link.attach", nave.ID{}, fault.InflightMessagesInLink.New("a live link %q of this session has %d deliveries that are not settled, settle or detach first", brief(l.Name), l.Inflight))
 	case len(a.ids) > 0:
 		c.attachDevice(l, a)
 	case a.to == sendEndpoint && !toService:

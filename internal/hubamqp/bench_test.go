@@ -3,8 +3,10 @@ package hubamqp_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/amqp"
@@ -78,4 +80,31 @@ func readAll(b *testing.B, k *navetest.Kit, snd uint8) {
 	}
 	<-done
 	c.conn.Close(nil)
+}
+
+// BenchmarkRoundTrip: a service sends a message, the device completes it, the
+// service reads the feedback; p50 is reported. The pause between feedback
+// messages is off.
+func BenchmarkRoundTrip(b *testing.B) {
+	k := navetest.Start(b, quick(time.Nanosecond))
+	c := service(b, k)
+	s, f := c.sender("/messages/devicebound"), c.receiver(feedbackAddress)
+	d := k.Device("d1")
+	l := line(b, d, k)
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		wantAccepted(b, s.message(asking("d1", "m", "full")))
+		m, err := l.Receive(b.Context(), 0)
+		if err != nil || m == nil {
+			b.Fatal(m, err)
+		}
+		if err := l.Settle(b.Context(), m.Lock, nave.Complete); err != nil {
+			b.Fatal(err)
+		}
+		f.next()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 }

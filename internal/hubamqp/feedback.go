@@ -58,11 +58,10 @@ func (c *conn) attachFeedback(l *amqp.Link) {
 			f.settling.do(&c.work, func() { f.giveBack(out.App.(string)) })
 		}
 	}
-	if l.Accept() != nil {
+	if !c.accept(l) {
 		f.cancel()
 		return
 	}
-	c.watch(l)
 	c.work.Go(f.pump)
 }
 

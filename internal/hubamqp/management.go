@@ -50,26 +50,30 @@ func (c *conn) attachManagement(l *amqp.Link) {
 	if l.Role == amqp.RoleReceiver {
 		l.MaxMessageSize = managementMessage
 		l.OnDelivery = func(d *amqp.Delivery) { m.queue.do(&c.work, func() { c.manage(b, d) }) }
-	} else {
-		a := &answerLink{l: l}
-		l.OnCredit = func(_ uint32, drain bool) {
-			m.flush(a)
-			if drain {
-				l.Drained()
-			}
-		}
-		l.OnDetach = func(error, []*amqp.Out) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.answers = without(m.answers, a)
-		}
-		m.mu.Lock()
-		m.answers = append(m.answers, a)
-		m.mu.Unlock()
+		c.accept(l)
+		return
 	}
-	if l.Accept() == nil {
-		c.watch(l)
+	a := &answerLink{l: l}
+	l.OnCredit = func(_ uint32, drain bool) {
+		m.flush(a)
+		if drain {
+			l.Drained()
+		}
 	}
+	l.OnDetach = func(error, []*amqp.Out) { m.drop(a) }
+	m.mu.Lock()
+	m.answers = append(m.answers, a)
+	m.mu.Unlock()
+	if !c.accept(l) {
+		m.drop(a)
+	}
+}
+
+// drop forgets a receiver that is gone.
+func (m *management) drop(a *answerLink) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answers = without(m.answers, a)
 }
 
 // entityOf returns what stands before $management in an address, "" for

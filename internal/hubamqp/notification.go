@@ -22,7 +22,5 @@ func (c *conn) attachNotifications(l *amqp.Link) {
 		c.refuse(l, op, nave.ID{}, err)
 		return
 	}
-	if l.Accept() == nil {
-		c.watch(l)
-	}
+	c.accept(l)
 }

@@ -158,11 +158,9 @@ func (r *reader) run() {
 	defer r.events.Close()
 	r.l.OnCredit = r.credited
 	r.l.OnDetach = func(error, []*amqp.Out) { r.cancel() }
-	if r.l.Accept() != nil {
-		return
+	if r.c.accept(r.l) {
+		r.pump()
 	}
-	r.c.watch(r.l)
-	r.pump()
 }
 
 // evicted ends the link for another reader's sake.

@@ -37,9 +37,17 @@ func (c *conn) attachDevicebound(l *amqp.Link) {
 	l.MaxMessageSize, l.Window = serviceMaxMessage, serviceWindow
 	var q queue
 	l.OnDelivery = func(d *amqp.Delivery) { q.do(&c.work, func() { c.sendToDevice(b, d) }) }
-	if l.Accept() == nil {
-		c.watch(l)
+	c.accept(l)
+}
+
+// accept lets a link of a service or a reader in, for as long as its proof
+// holds; false when the link is gone already.
+func (c *conn) accept(l *amqp.Link) bool {
+	if l.Accept() != nil {
+		return false
 	}
+	c.watch(l)
+	return true
 }
 
 // notServed is what an attach gets whose address does not serve its direction.

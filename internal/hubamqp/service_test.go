@@ -70,14 +70,6 @@ func wantAccepted(t testing.TB, st amqp.State) {
 
 func TestServiceConnection(t *testing.T) {
 	k := navetest.Start(t)
-	expired := func() string {
-		p, _ := k.Hub.Policy("service")
-		token, err := cred.Sign(k.Hub.Host(), p.Primary, "service", k.Clock.Now().Add(-time.Hour))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return token
-	}
 	plain := func(user, password string) func(*amqp.ClientOptions) {
 		return func(o *amqp.ClientOptions) {
 			o.Mechanism, o.Response = amqp.Plain, []byte("\x00"+user+"\x00"+password)
@@ -104,33 +96,6 @@ func TestServiceConnection(t *testing.T) {
 		dialBack(t, k, plain("iothubowner", p.Primary)).receiver("hub/ConsumerGroups/$Default/Partitions/0")
 		if _, err := tryBack(t, k, plain("iothubowner", cred.NewKey())); err == nil {
 			t.Error("another key is let in")
-		}
-	})
-	t.Run("CBS correlation", func(t *testing.T) {
-		n := dialBack(t, k).node("$cbs")
-		for name, id := range map[string]any{"SVC-205 uuid": amqp.UUID{1, 2, 3}, "SVC-206 ulong": uint64(7), "SVC-207 none": nil, "string": "s"} {
-			t.Run(name, func(t *testing.T) {
-				r := n.ask(&amqp.Message{Properties: &amqp.Properties{MessageID: id, ReplyTo: "replies"}, Value: k.Policy("service"),
-					ApplicationProperties: amqp.Map{{Key: "operation", Value: "put-token"}, {Key: "type", Value: "servicebus.windows.net:sastoken"}, {Key: "name", Value: "hub.test"}}})
-				if r.Properties.CorrelationID != id {
-					t.Errorf("correlation-id is %T %v", r.Properties.CorrelationID, r.Properties.CorrelationID)
-				}
-			})
-		}
-	})
-	t.Run("SVC-208 good token", func(t *testing.T) {
-		if status, text := dialBack(t, k).node("$cbs").put(k.Policy("service")); status != 200 || text == "" {
-			t.Errorf("answer is %d %q", status, text)
-		}
-	})
-	t.Run("SVC-209 expired token", func(t *testing.T) {
-		b := dialBack(t, k)
-		n := b.node("$cbs")
-		if status, text := n.put(expired()); status != 401 || text == "" {
-			t.Errorf("answer is %d %q", status, text)
-		}
-		if status, _ := n.put(k.Policy("service")); status != 200 {
-			t.Errorf("a good token gets %d then", status)
 		}
 	})
 	t.Run("SVC-210 attach before any token", func(t *testing.T) {
@@ -174,6 +139,45 @@ func TestServiceConnection(t *testing.T) {
 	})
 }
 
+func TestServiceTokens(t *testing.T) {
+	k := navetest.Start(t)
+	expired := func() string {
+		p, _ := k.Hub.Policy("service")
+		token, err := cred.Sign(k.Hub.Host(), p.Primary, "service", k.Clock.Now().Add(-time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	t.Run("CBS correlation", func(t *testing.T) {
+		n := dialBack(t, k).node("$cbs")
+		for name, id := range map[string]any{"SVC-205 uuid": amqp.UUID{1, 2, 3}, "SVC-206 ulong": uint64(7), "SVC-207 none": nil, "string": "s"} {
+			t.Run(name, func(t *testing.T) {
+				r := n.ask(&amqp.Message{Properties: &amqp.Properties{MessageID: id, ReplyTo: "replies"}, Value: k.Policy("service"),
+					ApplicationProperties: amqp.Map{{Key: "operation", Value: "put-token"}, {Key: "type", Value: "servicebus.windows.net:sastoken"}, {Key: "name", Value: "hub.test"}}})
+				if r.Properties.CorrelationID != id {
+					t.Errorf("correlation-id is %T %v", r.Properties.CorrelationID, r.Properties.CorrelationID)
+				}
+			})
+		}
+	})
+	t.Run("SVC-208 good token", func(t *testing.T) {
+		if status, text := dialBack(t, k).node("$cbs").put(k.Policy("service")); status != 200 || text == "" {
+			t.Errorf("answer is %d %q", status, text)
+		}
+	})
+	t.Run("SVC-209 expired token", func(t *testing.T) {
+		b := dialBack(t, k)
+		n := b.node("$cbs")
+		if status, text := n.put(expired()); status != 401 || text == "" {
+			t.Errorf("answer is %d %q", status, text)
+		}
+		if status, _ := n.put(k.Policy("service")); status != 200 {
+			t.Errorf("a good token gets %d then", status)
+		}
+	})
+}
+
 func TestServiceTokenExpiry(t *testing.T) {
 	k := navetest.Start(t)
 	k.Device("d1")
@@ -196,19 +200,20 @@ func TestServiceTokenExpiry(t *testing.T) {
 	})
 }
 
+// receive takes the next message of a device.
+func receive(t *testing.T, k *navetest.Kit, d *navetest.Device) *nave.C2D {
+	t.Helper()
+	c, err := line(t, d, k).Receive(t.Context(), 0)
+	if err != nil || c == nil {
+		t.Fatalf("received %v %v", c, err)
+	}
+	return c
+}
+
 func TestSendToDevice(t *testing.T) {
 	k := navetest.Start(t)
 	b := service(t, k)
 	s := b.sender("/messages/devicebound")
-	ctx := t.Context()
-	receive := func(t *testing.T, d *navetest.Device) *nave.C2D {
-		t.Helper()
-		c, err := line(t, d, k).Receive(ctx, 0)
-		if err != nil || c == nil {
-			t.Fatalf("received %v %v", c, err)
-		}
-		return c
-	}
 	d1 := k.Device("d1")
 	t.Run("SVC-215 no message-id, empty body, offline device", func(t *testing.T) {
 		wantAccepted(t, s.message(command(to("d1"), "")))
@@ -216,7 +221,7 @@ func TestSendToDevice(t *testing.T) {
 		if !strings.Contains(string(r.Body), `"cloudToDeviceMessageCount":1`) {
 			t.Errorf("device is %s", r.Body)
 		}
-		if c := receive(t, d1); len(c.Body) != 0 || len(c.System.MessageID) != 36 || c.System.To != to("d1") {
+		if c := receive(t, k, d1); len(c.Body) != 0 || len(c.System.MessageID) != 36 || c.System.To != to("d1") {
 			t.Errorf("message is %+v", c)
 		}
 	})
@@ -259,6 +264,13 @@ func TestSendToDevice(t *testing.T) {
 			wantRejected(t, s.message(m), "com.microsoft:argument-error", 403009)
 		}
 	})
+}
+
+func TestSendAddresses(t *testing.T) {
+	k := navetest.Start(t)
+	b := service(t, k)
+	s := b.sender("/messages/devicebound")
+	k.Device("d1")
 	t.Run("SVC-222 absolute address", func(t *testing.T) {
 		for _, address := range []string{"amqps://hub.test:5671/messages/deviceBound", "messages/devicebound", "amqps://hub.test/messages/devicebound"} {
 			wantAccepted(t, b.sender(address).message(command(to("d1"), "x")))
@@ -267,27 +279,33 @@ func TestSendToDevice(t *testing.T) {
 	t.Run("SVC-223 encoded device id", func(t *testing.T) {
 		d := k.Device("a+b")
 		wantAccepted(t, s.message(command("/devices/a%2Bb/messages/devicebound", "x")))
-		receive(t, d)
+		receive(t, k, d)
 		wantAccepted(t, s.message(command("/devices/a+b/messages/deviceBound", "x")))
-		receive(t, d)
+		receive(t, k, d)
 		percent := k.Device("100%25")
 		wantAccepted(t, s.message(command("/devices/100%25/messages/devicebound", "x")))
-		receive(t, percent)
+		receive(t, k, percent)
 	})
 	t.Run("SVC-224 module", func(t *testing.T) {
 		m := k.Device("d1/m1")
 		wantAccepted(t, s.message(command(to("d1/m1"), "for the module")))
-		if c := receive(t, m); string(c.Body) != "for the module" {
+		if c := receive(t, k, m); string(c.Body) != "for the module" {
 			t.Errorf("message is %+v", c)
 		}
 	})
+}
+
+func TestSendContent(t *testing.T) {
+	k := navetest.Start(t)
+	s := service(t, k).sender("/messages/devicebound")
+	k.Device("d1")
 	t.Run("properties", func(t *testing.T) {
 		d := k.Device("p")
 		m := &amqp.Message{Properties: &amqp.Properties{To: to("p"), MessageID: amqp.UUID{15: 1}, CorrelationID: uint64(9), UserID: []byte("u"),
 			ContentType: "text/plain", ContentEncoding: "utf-8"}, Value: "text",
 			ApplicationProperties: amqp.Map{{Key: "iothub-ack", Value: "Full"}, {Key: "n", Value: int32(5)}, {Key: "b", Value: true}, {Key: "f", Value: 1.5}, {Key: "s", Value: "ä"}}}
 		wantAccepted(t, s.message(m))
-		c := receive(t, d)
+		c := receive(t, k, d)
 		y := c.System
 		if y.MessageID != "00000000-0000-0000-0000-000000000001" || y.CorrelationID != "9" || y.UserID != "u" || y.ContentType != "text/plain" ||
 			y.ContentEncoding != "utf-8" || y.Ack != nave.AckFull || string(c.Body) != "text" {
@@ -334,7 +352,7 @@ func TestSendToDevice(t *testing.T) {
 			wantAccepted(t, s.next())
 		}
 		for n := range 40 {
-			if c := receive(t, d); string(c.Body) != fmt.Sprint(n) {
+			if c := receive(t, k, d); string(c.Body) != fmt.Sprint(n) {
 				t.Fatalf("message %d is %s", n, c.Body)
 			}
 		}

@@ -176,32 +176,6 @@ func (a *answer) code(t *testing.T) string {
 	return name
 }
 
-// member returns a member of a JSON body by its path, "" when it is not there.
-func (a *answer) member(t *testing.T, path ...string) any {
-	t.Helper()
-	var v any
-	d := json.NewDecoder(strings.NewReader(a.body))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		t.Fatalf("%v in %s", err, a)
-	}
-	for _, p := range path {
-		switch w := v.(type) {
-		case map[string]any:
-			v = w[p]
-		case []any:
-			n, err := strconv.Atoi(p)
-			if err != nil || n >= len(w) {
-				return nil
-			}
-			v = w[n]
-		default:
-			return nil
-		}
-	}
-	return v
-}
-
 func (a *answer) want(t *testing.T, status int) {
 	t.Helper()
 	if a.status != status {

@@ -140,7 +140,7 @@ func (r *clientRef) publish(p *mqtt.Publish) error {
 	return r.c.Publish(p)
 }
 
-// openClients connects all logins and subscribes each to the filter.
+// openClients connects all logins and subscribes each to the filter, in which {id} stands for the client id.
 func openClients(ctx context.Context, t Target, logins []Login, filter string, message func(i int, c *clientRef, p *mqtt.Publish)) ([]*clientRef, error) {
 	clients := make([]*clientRef, len(logins))
 	err := each(ctx, len(logins), 32, nil, func(ctx context.Context, i int) error {
@@ -157,7 +157,7 @@ func openClients(ctx context.Context, t Target, logins []Login, filter string, m
 		}
 		close(r.ready)
 		clients[i] = r
-		return subscribe(ctx, r.c, filter)
+		return subscribe(ctx, r.c, strings.ReplaceAll(filter, "{id}", l.ClientID))
 	})
 	if err != nil {
 		closeClients(clients)

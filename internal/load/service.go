@@ -30,6 +30,7 @@ const (
 type ServiceOptions struct {
 	HTTPS    string      // host:port that is dialled for REST; "": the connection string's gateway or host, port 443
 	MQTT     string      // host:port that is dialled for MQTT over TLS; "": the same host, port 8883
+	AMQP     string      // host:port that is dialled for AMQP over TLS; "": the same host, port 5671
 	TLS      *tls.Config // nil: the system's roots
 	Parallel int         // connections for REST; default 64
 }
@@ -38,7 +39,7 @@ type ServiceOptions struct {
 type Service struct {
 	// Set by OpenService, then read only:
 	host, policy, key, sas string
-	target                 Target
+	target, amqp           Target
 	http                   *http.Client
 
 	// Guarded by mu:
@@ -65,6 +66,7 @@ func OpenService(login string, o ServiceOptions) (*Service, error) {
 	conf.ServerName = name
 	s := &Service{host: name, policy: c.Policy, key: c.Key, sas: c.SAS}
 	s.target = Target{Address: orDefault(o.MQTT, net.JoinHostPort(host, "8883")), TLS: conf}
+	s.amqp = Target{Address: orDefault(o.AMQP, net.JoinHostPort(host, "5671")), TLS: conf}
 	address, parallel := orDefault(o.HTTPS, net.JoinHostPort(host, orDefault(port, "443"))), o.Parallel
 	if parallel == 0 {
 		parallel = 64
@@ -89,6 +91,9 @@ func (s *Service) Close() { s.http.CloseIdleConnections() }
 
 // Target is where the hub's devices connect by MQTT over TLS.
 func (s *Service) Target() Target { return s.target }
+
+// AMQP is where the hub speaks AMQP over TLS.
+func (s *Service) AMQP() Target { return s.amqp }
 
 // Host is the hub's host name.
 func (s *Service) Host() string { return s.host }

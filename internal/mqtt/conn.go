@@ -205,6 +205,7 @@ func (c *Conn) subscribe(body []byte) error {
 	encode := answer.Append
 	if c.modern != nil {
 		encode = answer.AppendV5
+		c.modern.grant(s.Subs, codes)
 	}
 	if err := c.answer(encode(nil)); err != nil {
 		return err
@@ -226,7 +227,7 @@ func (c *Conn) unsubscribe(body []byte) error {
 		return err
 	}
 	if c.modern != nil {
-		return c.answer(Unsuback{ID: u.ID, Codes: make([]byte, len(u.Filters))}.AppendV5(nil))
+		return c.answer(Unsuback{ID: u.ID, Codes: c.modern.withdraw(u.Filters)}.AppendV5(nil))
 	}
 	return c.answer(Unsuback{ID: u.ID}.Append(nil))
 }

@@ -461,6 +461,18 @@ func TestClientV5(t *testing.T) {
 	})
 }
 
+// TestUnsubackV5: what was not subscribed to, or not granted, is said to be so.
+func TestUnsubackV5(t *testing.T) {
+	h := &peer{subscribe: func([]mqtt.Subscription) ([]byte, error) { return []byte{1, mqtt.Denied}, nil }}
+	r, conn, _ := dial5(t, mqtt.Options{}, h, nil)
+	write5(t, r.nc, mqtt.Subscribe{ID: 1, Subs: []mqtt.Subscription{{Filter: "a", QoS: 1}, {Filter: "b"}}}, mqtt.Unsubscribe{ID: 2, Filters: []string{"a", "b", "c"}},
+		mqtt.Unsubscribe{ID: 3, Filters: []string{"a"}})
+	none := mqtt.NoSubscription
+	r.expect(t, mqtt.Suback{ID: 1, Codes: []byte{1, mqtt.Denied}}, mqtt.Unsuback{ID: 2, Codes: []byte{0, none, none}}, mqtt.Unsuback{ID: 3, Codes: []byte{none}})
+	write5(t, r.nc, mqtt.Disconnect{})
+	ended(t, h, conn, nil)
+}
+
 // TestAliasV5: a topic is named once and stands for itself afterwards, and may be replaced.
 func TestAliasV5(t *testing.T) {
 	topics := make(chan string, 9)

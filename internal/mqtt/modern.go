@@ -17,6 +17,7 @@ type modernLink struct {
 
 	// Owned by the reader:
 	aliases map[uint16]string
+	granted map[string]bool // filters, so that UNSUBACK can say what was there
 
 	// Guarded by link.mu:
 	flying int
@@ -162,6 +163,30 @@ func (m *modernLink) resolve(p *Publish) error {
 	return nil
 }
 
+// grant notes which filters the application has granted.
+func (m *modernLink) grant(subs []Subscription, codes []byte) {
+	if m.granted == nil {
+		m.granted = make(map[string]bool)
+	}
+	for i, s := range subs {
+		if codes[i] < Unspecified {
+			m.granted[s.Filter] = true
+		}
+	}
+}
+
+// withdraw returns the codes of an UNSUBACK.
+func (m *modernLink) withdraw(filters []string) []byte {
+	codes := make([]byte, len(filters))
+	for i, f := range filters {
+		if !m.granted[f] {
+			codes[i] = NoSubscription
+		}
+		delete(m.granted, f)
+	}
+	return codes
+}
+
 // decodeModern reads a publish of either direction into p, in memory of its own.
 func (l *link) decodeModern(p *Publish, head byte, body []byte, own bool) error {
 	if !own {
@@ -241,7 +266,8 @@ func parseBodyModern(head byte, body []byte) (any, error) {
 	return nil, violation("", "%s: QoS 2 is not supported", typeNames[head>>4])
 }
 
-// greeting are the properties of a CONNACK that accepts: what this engine has not, and its limits.
+// greeting are the properties of a CONNACK that accepts: what this engine has not, and its limits. A client that publishes with retain all
+// the same is for the application, which sees the flag.
 func (s *Session) greeting() *Properties {
 	o := s.c.o
 	p := &Properties{MaximumQoS: new(byte(1)), NoRetain: true, NoShared: true, NoSubscriptionID: true, NoWildcards: !o.Wildcards,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/console"
+	"github.com/nave-hub/nave/internal/control"
 	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/hub"
 )
@@ -55,7 +56,7 @@ func (n *Node) openConsole(address string) error {
 		return errors.Join(err, l.Close())
 	}
 	host, _, _ := net.SplitHostPort(l.Addr().String())
-	n.serve(l, console.New(console.Options{Hubs: n.Hubs(), Rest: n.rest, Token: plate.Token, Hosts: []string{host}, Version: n.version,
+	n.serve(l, console.New(console.Options{Hubs: n.Hubs(), Rest: n.rest, Control: func(h *hub.Hub) *control.Control { return n.Control(h.Host()) }, Token: plate.Token, Hosts: []string{host}, Version: n.version,
 		Node: n.name, Addresses: n.addresses, CAFile: n.CAFile(), Recent: n.recent, Log: n.log}))
 	return nil
 }

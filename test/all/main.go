@@ -17,7 +17,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ok := step("tools", install) && step("gofmt", unformatted) && step("go vet", func() error { return command("go", "vet", "./...") })
 	fmt.Println("== go test (packages of the vendors' SDKs are installed into test/sdk)")
-	result, err := report.Run(os.Stdout, []string{"NAVE_SDK=1"}, "-timeout", "15m", "./...")
+	result, err := report.Run(os.Stdout, []string{"NAVE_TEST_SDK=1"}, "-timeout", "15m", "./...")
 	if err != nil {
 		fmt.Println(err)
 		return 1

@@ -50,7 +50,7 @@ type line struct {
 func launch(t *testing.T, r *rig, p *proxy, about string, cmd *exec.Cmd) *driver {
 	t.Helper()
 	d := &driver{rig: r, proxy: p, lines: make(chan []byte), log: &tail{}}
-	cmd.Env = append(os.Environ(), append(cmd.Env, "NAVE_SDK_HUB="+about)...)
+	cmd.Env = append(os.Environ(), append(cmd.Env, "NAVE_TEST_SDK_HUB="+about)...)
 	cmd.Stderr = d.log
 	var err error
 	if d.in, err = cmd.StdinPipe(); err != nil {

@@ -56,8 +56,8 @@ type rig struct {
 // gate skips the test unless SDK tests are wanted.
 func gate(t *testing.T) {
 	t.Helper()
-	if os.Getenv("NAVE_SDK") == "" {
-		t.Skip("the SDK drivers run with NAVE_SDK=1; they install npm and PyPI packages into test/sdk")
+	if os.Getenv("NAVE_TEST_SDK") == "" {
+		t.Skip("the SDK drivers run with NAVE_TEST_SDK=1; they install npm and PyPI packages into test/sdk")
 	}
 }
 

@@ -59,7 +59,6 @@ type eventLog struct {
 	// Set by newEventLog, then read only:
 	l       *ledger
 	devices map[string]*device
-	posts   *device // posts by HTTPS: one marker in each partition ends a reading
 	markers [partitions]*device
 
 	// Owned by read:

@@ -17,7 +17,6 @@ type options struct {
 	rounds, devices int
 	seed            uint64
 	binary, data    string
-	keep            bool
 	faults          bool
 }
 

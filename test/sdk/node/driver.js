@@ -16,7 +16,7 @@ const caseTimeout = 30000;
 const write = (value) => process.stdout.write(JSON.stringify(value) + '\n');
 console.log = console.info = console.warn = (...a) => console.error(...a);
 
-const hub = JSON.parse(process.env.NAVE_SDK_HUB);
+const hub = JSON.parse(process.env.NAVE_TEST_SDK_HUB);
 const asked = new Map();
 let running = null;
 let asks = 0;

@@ -74,7 +74,7 @@ module.exports = {
 
   async 'all partitions'(t) {
     const client = open(t);
-    const devices = await Promise.all(Array.from({ length: 16 }, () => t.device()));
+    const devices = await Promise.all(Array.from({ length: 16 }, (_, n) => t.device({ id: `spread-${n}` })));
     const want = new Set(await Promise.all(devices.map((d) => t.ask('publish', { id: d.id, bodies: ['x'] }))));
     assert.equal(want.size, 4);
     const got = await collect(t, client, devices, 16);

@@ -18,7 +18,7 @@ CASE_TIMEOUT = 30
 out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what libraries print must not get between the lines
 out_lock = threading.Lock()
-hub = json.loads(os.environ["NAVE_SDK_HUB"])
+hub = json.loads(os.environ["NAVE_TEST_SDK_HUB"])
 
 
 def write(value):

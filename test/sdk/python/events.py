@@ -84,7 +84,7 @@ def case_partition_properties(t):
 
 
 def case_all_partitions(t):
-    devices = [t.device() for _ in range(16)]
+    devices = [t.device(id="spread-%d" % n) for n in range(16)]
     want = {str(t.ask("publish", id=d["id"], bodies=["x"])) for d in devices}
     assert len(want) == 4, want
     got = collect(t, devices, 16)
