@@ -35,6 +35,7 @@ bench: build ## figures, beside mosquitto where it is installed (apt-get install
 
 torture: build ## kill -9 under load, full disks; takes minutes
 	$(GO) run ./test/torture
+	$(GO) test -count=10 -run TestKill ./internal/control
 
 conformance: ## which rows of the specifications are proven
 	$(GO) run ./test/conformance

@@ -153,6 +153,7 @@ func (c *comparison) oneMosquitto(ctx context.Context, path string, i int) (*loa
 
 // show measures with a line of progress. A measurement with errors is none.
 func (c *comparison) show(label string, f func(live func(load.Live)) (*load.Result, error)) (*load.Result, error) {
+	settle()
 	p := c.e.progress(label)
 	defer p.end()
 	r, err := f(meter(p))
@@ -190,14 +191,6 @@ func (c *comparison) withNave(ctx context.Context, devices int, f func(*naveChil
 // alone measures nave: half of its rate, twins, methods, connections.
 func (c *comparison) alone(ctx context.Context) error {
 	return c.withNave(ctx, c.connections, func(n *naveChild, logins []load.Login) (err error) {
-		if half := c.found.Nave / 2; half > 0 {
-			c.found.HalfLoad, err = c.show("Half load:", func(live func(load.Live)) (*load.Result, error) {
-				return load.RunTelemetry(ctx, n.plainTarget(), logins, c.telemetry(half, live))
-			})
-			if err != nil {
-				return err
-			}
-		}
 		o := load.Requests{Window: c.twinWindow, Warmup: c.warmup, Duration: c.duration}
 		c.found.Twin, err = c.show("Twins:", func(live func(load.Live)) (*load.Result, error) {
 			o.Live = live
@@ -216,6 +209,15 @@ func (c *comparison) alone(ctx context.Context) error {
 		c.found.Connect, err = c.show("Connections:", func(live func(load.Live)) (*load.Result, error) {
 			return load.RunConnect(ctx, n.hub.Target(), logins[:min(16, len(logins))], c.warmup, c.duration, live)
 		})
+		if err != nil {
+			return err
+		}
+		// Last: the disk is busy for some seconds with what the race has left.
+		if half := c.found.Nave / 2; half > 0 {
+			c.found.HalfLoad, err = c.show("Half load:", func(live func(load.Live)) (*load.Result, error) {
+				return load.RunTelemetry(ctx, n.plainTarget(), logins, c.telemetry(half, live))
+			})
+		}
 		return err
 	})
 }

@@ -95,6 +95,9 @@ func (s *Server) run(c *call) error {
 	if c.plain() {
 		return control.Refuse(fault.ControlForbidden, "https_required", "the request came over plain HTTP, and its token has leaked: rotate it, and call over HTTPS")
 	}
+	if size := c.headerSize(); size > maxHeader {
+		return control.Refuse(fault.ControlPayloadTooLarge, "header_too_large", "the header block has %d bytes, %d are allowed", size, maxHeader)
+	}
 	if err := c.find(); err != nil {
 		return err
 	}
@@ -104,6 +107,20 @@ func (s *Server) run(c *call) error {
 		}
 	}
 	return c.route.do(c)
+}
+
+// maxHeader is the greatest header block (iot-v1 LP-7). The listener, which
+// serves the hub too, takes more.
+const maxHeader = 16 << 10
+
+// headerSize returns the bytes of the header fields as they are sent.
+func (c *call) headerSize() (n int) {
+	for name, values := range c.r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return n
 }
 
 // plain says whether a trusted proxy reports that the request came without TLS

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// settle has nothing to ask for here.
+func settle() {}
