@@ -36,9 +36,11 @@ type compared struct {
 	Ratio       float64 `json:"ratio"`
 
 	HalfLoad *load.Result `json:"halfLoad,omitempty"`
-	Twin     *load.Result `json:"twin,omitempty"`
-	Method   *load.Result `json:"method,omitempty"`
-	Connect  *load.Result `json:"connectTLS,omitempty"`
+	// Latency at 1.25 times mosquitto's rate: half of the rate that is aimed at.
+	Steady  *load.Result `json:"steadyLoad,omitempty"`
+	Twin    *load.Result `json:"twin,omitempty"`
+	Method  *load.Result `json:"method,omitempty"`
+	Connect *load.Result `json:"connectTLS,omitempty"`
 	backEndResults
 	feedResults
 	Plain *load.HoldResult `json:"idlePlain,omitempty"`
@@ -213,13 +215,22 @@ func (c *comparison) alone(ctx context.Context) error {
 			return err
 		}
 		// Last: the disk is busy for some seconds with what the race has left.
-		if half := c.found.Nave / 2; half > 0 {
-			c.found.HalfLoad, err = c.show("Half load:", func(live func(load.Live)) (*load.Result, error) {
-				return load.RunTelemetry(ctx, n.plainTarget(), logins, c.telemetry(half, live))
-			})
+		if err = c.atRate(ctx, n, logins, "Half load:", c.found.Nave/2, &c.found.HalfLoad); err != nil {
+			return err
 		}
-		return err
+		return c.atRate(ctx, n, logins, "Steady load:", 1.25*c.found.Mosquitto, &c.found.Steady)
 	})
+}
+
+// atRate measures latency at a rate; nothing at zero.
+func (c *comparison) atRate(ctx context.Context, n *naveChild, logins []load.Login, label string, rate float64, to **load.Result) (err error) {
+	if rate <= 0 {
+		return nil
+	}
+	*to, err = c.show(label, func(live func(load.Live)) (*load.Result, error) {
+		return load.RunTelemetry(ctx, n.plainTarget(), logins, c.telemetry(rate, live))
+	})
+	return err
 }
 
 func (c *comparison) idlePlain(ctx context.Context) (err error) {
@@ -284,7 +295,7 @@ func (e *env) showCompared(c *compared) error {
 		}
 		return fmt.Sprintf("%.1f KB resident a connection, %d of %d alive; sockets and TCP buffers are the kernel's, and not in it", r.BytesPer/1e3, r.Alive, r.Connections)
 	}
-	e.facts("Half load", rate(c.HalfLoad, "acknowledged"), "Twins", rate(c.Twin, "patches, synced"), "Methods", rate(c.Method, "calls"),
+	e.facts("Half load", rate(c.HalfLoad, "acknowledged"), "1.25 x mosquitto", rate(c.Steady, "acknowledged"), "Twins", rate(c.Twin, "patches, synced"), "Methods", rate(c.Method, "calls"),
 		"Connections", rate(c.Connect, "with TLS"), "AMQP telemetry", rate(c.AMQP, "accepted and synced"), "Events", c.eventsText(), "Commands", c.commandsText(), "Idle, plain", idle(c.Plain), "Idle, TLS", idle(c.TLS))
 	if lines := c.feedResults.lines(); lines != nil {
 		e.facts(lines...)

@@ -206,9 +206,10 @@ func (e *env) suggest(conf *node.Config, device, ca string) {
 	}
 	e.print("")
 	e.print("%s", paint(e.colorOut, bold, "Try next, in another terminal"))
-	e.print("nave monitor%s", at)
-	e.print("nave simulate --devices 10 --rate 5%s", at)
-	e.print("nave c2d send %s 'hello'%s", shellWord(device), at)
+	nave := program()
+	e.print("%s monitor%s", nave, at)
+	e.print("%s simulate --devices 10 --rate 5%s", nave, at)
+	e.print("%s c2d send %s 'hello'%s", nave, shellWord(device), at)
 	if ca != "" {
 		e.print("")
 		e.print("SDKs must trust the CA, for example: export NODE_EXTRA_CA_CERTS=%s", shellWord(absolute(ca)))
@@ -246,4 +247,13 @@ func (e *env) firstDevice(ctx context.Context, c *client, fresh bool) (*identity
 		return nil, fmt.Errorf("the first device: %w", err)
 	}
 	return i, nil
+}
+
+// program returns how this program was called, so that its name can be copied:
+// by its path, or by its bare name where that is how it is found.
+func program() string {
+	if name := os.Args[0]; filepath.Base(name) == "nave" && name != "nave" {
+		return shellWord(name)
+	}
+	return "nave"
 }
