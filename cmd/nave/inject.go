@@ -42,7 +42,7 @@ func injectAdd(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "add", Short: "Make matching operations fail with a code", Args: cobra.NoArgs,
 		Long: `Add makes operations fail that match. The operations are named as in 'nave status
 --output json' and may be a pattern: 'twin.*'. Without --device it strikes everybody.`,
-		Example: `  nave inject add --code ThrottlingException --op 'd2c.*' --device sensor1 --count 3 --retry-after 5s
+		Example: `  nave inject add --code ThrottlingException --op 'telemetry.*' --device sensor1 --count 3 --retry-after 5s
   nave inject add --code 503001 --probability 0.1 --for 10m`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found := codeNamed(code)
