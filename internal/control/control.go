@@ -31,7 +31,7 @@ type Options struct {
 
 	Plan       string             // of devices that name none; standard
 	PlanValues map[string]float64 // in place of every plan's, see nave.ControlPlan.Set
-	Retention  time.Duration      // of feed data, at least 30 days; 90 days
+	Retention  time.Duration      // of feed data, closed desired states and the audit log, at least 30 days; 90 days
 	Broker     string             // URL of the MQTT broker; "": there is none
 	MQTTLife   time.Duration      // of MQTT credentials, 1 h
 
@@ -78,7 +78,7 @@ type kept struct {
 	loaded time.Time // by the real clock
 }
 
-// Retention of feed data: the least that iot-v1 FD-16 allows, and the default.
+// Retention of what is over: the least that iot-v1 FD-16 allows, and the default.
 const (
 	MinRetention     = 30 * 24 * time.Hour
 	DefaultRetention = 90 * 24 * time.Hour
@@ -207,26 +207,27 @@ func (c *Control) changedHere(device string) {
 // Pauses and amounts of the sweeper.
 const (
 	sweepEvery  = time.Second
-	oldEvery    = 10 * time.Minute
+	purgeEvery  = 10 * time.Minute // on the hub's clock
 	sweepAmount = 500
 )
 
 // sweep does what is due by time, until Close.
 func (c *Control) sweep() {
-	tick, old := time.NewTicker(sweepEvery), time.NewTicker(oldEvery)
+	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	defer old.Stop()
+	purged := c.Now()
 	for {
-		var err error
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-tick.C:
-			err = errors.Join(c.expireDesired(c.ctx), c.ledger.note(c.ctx), c.flushSeen(c.ctx), c.dropGone(c.ctx))
-			c.judgeAll()
-			c.buckets.sweep(c.Now())
-		case <-old.C:
-			err = c.expireFeed(c.ctx)
+		}
+		err := errors.Join(c.expireDesired(c.ctx), c.ledger.note(c.ctx), c.flushSeen(c.ctx), c.dropGone(c.ctx))
+		c.judgeAll()
+		c.buckets.sweep(c.Now())
+		if now := c.Now(); now.Sub(purged).Abs() >= purgeEvery {
+			purged = now
+			err = errors.Join(err, c.purge(c.ctx, now.Add(-c.o.Retention)))
 		}
 		if err != nil && c.ctx.Err() == nil {
 			c.o.Log.Warn("the sweep of iot/v1 failed", "hub", c.hub.Host(), "err", err)
@@ -262,39 +263,4 @@ func (c *Control) dropGone(ctx context.Context) error {
 		return err
 	}
 	return c.db.Update(ctx, func(tx *store.Tx) error { _, err := tx.DropControlFeed(sweepAmount); return err })
-}
-
-// expireFeed removes items that are older than the retention.
-func (c *Control) expireFeed(ctx context.Context) error {
-	before := c.Now().Add(-c.o.Retention)
-	for after := ""; ctx.Err() == nil; {
-		var devices []*nave.ControlDevice
-		if err := c.db.View(ctx, func(tx *store.Tx) (err error) { devices, err = tx.Controls(after, sweepAmount); return err }); err != nil || len(devices) == 0 {
-			return err
-		}
-		for _, d := range devices {
-			after = d.ID
-			if err := c.expireDevice(ctx, d.ID, before); err != nil {
-				return err
-			}
-		}
-	}
-	return ctx.Err()
-}
-
-func (c *Control) expireDevice(ctx context.Context, device string, before time.Time) error {
-	var old []int64
-	err := c.db.View(ctx, func(tx *store.Tx) (err error) { old, err = tx.OldControlSources(device, before); return err })
-	if err != nil {
-		return err
-	}
-	for _, source := range old {
-		for n := sweepAmount; n == sweepAmount; {
-			err := c.db.Update(ctx, func(tx *store.Tx) (err error) { n, err = tx.ExpireControlFeed(source, before, sweepAmount); return err })
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/control"
@@ -68,6 +69,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
 	h["Cache-Control"] = noStore
+	if r.ContentLength != 0 { // also for the answer that does not read it: net/http does, before it sends
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTime))
+	}
 	defer s.rescue(c)
 	if err := s.run(c); err != nil {
 		s.fail(c, err)

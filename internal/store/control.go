@@ -206,3 +206,11 @@ func (t *Tx) ControlAudits(device string, limit int) ([]ControlAudit, error) {
 		return a, err
 	}, `SELECT at, what, detail FROM control_audit WHERE hub = ? AND device = ? ORDER BY id DESC LIMIT ?`, t.db.hub, device, limit)
 }
+
+// ExpireControlAudit removes up to limit entries of the hub's audit log from
+// before the time, also of devices that are gone, and returns how many.
+func (t *Tx) ExpireControlAudit(before time.Time, limit int) (int, error) {
+	n, err := t.exec(`DELETE FROM control_audit WHERE id IN (SELECT id FROM control_audit WHERE hub = ? AND at < ? ORDER BY id LIMIT ?)`,
+		t.db.hub, ticks(before), limit)
+	return int(n), err
+}

@@ -66,6 +66,25 @@ func (t *Tx) CloseDesired(d *nave.DesiredState) error {
 		d.Status, ticks(d.Closed), d.Feed, d.Reported, t.db.hub, d.ID)
 }
 
+// OldDesiredSources returns the commands of the device that have a desired state
+// which ended before the time and is not their newest.
+func (t *Tx) OldDesiredSources(device string, before time.Time) ([]int64, error) {
+	return list(t, func(rows *sql.Rows) (no int64, err error) { err = rows.Scan(&no); return no, err },
+		`SELECT s.no FROM control_source s JOIN control_state t ON t.source = s.no WHERE s.hub = ? AND s.device = ?
+		AND (SELECT d.closed FROM control_desired d WHERE d.source = s.no AND d.sequence < t.sequence ORDER BY d.sequence LIMIT 1) < ?`,
+		t.db.hub, device, ticks(before))
+}
+
+// ExpireDesired removes up to limit desired states of the command that ended
+// before the time, the oldest first, and returns how many. The newest stays:
+// its time says which reports are adopted (iot-v1 CM-10).
+func (t *Tx) ExpireDesired(source int64, before time.Time, limit int) (int, error) {
+	n, err := t.exec(`DELETE FROM control_desired WHERE source = ? AND status <> 'pending' AND closed < ? AND sequence IN (
+		SELECT d.sequence FROM control_desired d JOIN control_state t ON t.source = d.source
+		WHERE d.source = ? AND d.sequence < t.sequence ORDER BY d.sequence LIMIT ?)`, source, ticks(before), source, limit)
+	return int(n), err
+}
+
 func first[T any](all []*T, err error) (*T, error) {
 	if err != nil {
 		return nil, err

@@ -73,20 +73,24 @@ func (d *device) body(n int) []byte {
 }
 
 // live connects again and again until ctx ends or the hub is gone.
-func (d *device) live(ctx context.Context, p *process) {
-	for ctx.Err() == nil && !d.l.dying.Load() {
-		err := d.ride(ctx, p)
-		if err == nil || ctx.Err() != nil || d.l.dying.Load() {
+func (d *device) live(ctx context.Context, p *process) { stay(ctx, p, d.l, d.id, d.ride) }
+
+// stay repeats connections of a device until ctx ends or the hub is gone; that
+// one is lost while the hub is alive breaks a promise.
+func stay(ctx context.Context, p *process, l *ledger, id string, ride func(context.Context, *process) error) {
+	for ctx.Err() == nil && !l.dying.Load() {
+		err := ride(ctx, p)
+		if err == nil || ctx.Err() != nil || l.dying.Load() {
 			continue
 		}
-		if !d.l.rough.Load() {
+		if !l.rough.Load() {
 			select { // the hub died of its own when it is gone
 			case <-p.exited:
-				d.l.violate("%s: the hub ended by itself: %v", d.id, p.err)
+				l.violate("%s: the hub ended by itself: %v", id, p.err)
 				return
 			default:
 			}
-			d.l.violate("%s: the connection was lost while the hub was alive: %v", d.id, err)
+			l.violate("%s: the connection was lost while the hub was alive: %v", id, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -7,7 +7,10 @@
 // The ledger is what clients know: a device keeps its telemetry by connection
 // in the order of sending and how much of it was acknowledged, its twin as the
 // patches it has sent, the commands it has received; the back end keeps
-// registrations, desired properties and commands. Work that was under way when
+// registrations, desired properties and commands. Control devices post feed
+// data over HTTPS, one by one and in batches, and over MQTT, and keep what was
+// answered; after each start the history has each of it once, the log of events
+// at least once, and what is sent again is not stored again. Work that was under way when
 // the hub died is unknown until the next check settles it: it may have
 // happened or not, but not half.
 package main

@@ -38,6 +38,9 @@ type event struct {
 }
 
 func (e *event) bytes() ([]byte, error) {
+	if len(e.Body) > 0 && e.Body[0] == '{' {
+		return e.Body, nil
+	}
 	var text string
 	if err := json.Unmarshal(e.Body, &text); err != nil {
 		return nil, err
@@ -59,6 +62,7 @@ type eventLog struct {
 	// Set by newEventLog, then read only:
 	l       *ledger
 	devices map[string]*device
+	feeders map[string]*feeder
 	markers [partitions]*device
 
 	// Owned by read:
@@ -197,6 +201,12 @@ func (g *eventLog) compare(partition int, now []stamp) {
 
 // take finds the sending that an event stems from.
 func (g *eventLog) take(e *event, body []byte) {
+	if f := g.feeders[e.Device]; f != nil && e.Source == string(nave.ControlFeed) {
+		if err := f.loggedEvent(e); err != nil {
+			g.l.violate("partition %d, sequence number %d, %s: %v", e.Partition, e.Sequence, e.Device, err)
+		}
+		return
+	}
 	d := g.devices[e.Device]
 	if d == nil || e.Source != string(nave.Telemetry) {
 		g.l.violate("partition %d, sequence number %d: nobody sent an event of %q, source %q", e.Partition, e.Sequence, e.Device, e.Source)
@@ -267,8 +277,11 @@ func (d *device) checkEvents() {
 }
 
 // newEventLog registers the devices that post markers.
-func newEventLog(l *ledger, devices []*device, register func(id string) (*device, error)) (*eventLog, error) {
-	g := &eventLog{l: l, devices: map[string]*device{}}
+func newEventLog(l *ledger, devices []*device, feeders []*feeder, register func(id string) (*device, error)) (*eventLog, error) {
+	g := &eventLog{l: l, devices: map[string]*device{}, feeders: map[string]*feeder{}}
+	for _, f := range feeders {
+		g.feeders[f.id] = f
+	}
 	for _, d := range devices {
 		g.devices[d.id] = d
 	}

@@ -49,11 +49,11 @@ func (k *killing) run(s *site) (*ledger, error) {
 }
 
 func (k *killing) round(r *rig, n int, load time.Duration, early int) error {
-	before := r.l.events.Load()
+	before, fed := r.l.events.Load(), r.l.fed.Load()
 	r.begin()
 	time.Sleep(load) // how long the load lasts, not a wait for something
 	r.kill()
-	acknowledged := r.l.events.Load() - before
+	acknowledged, fed := r.l.events.Load()-before, r.l.fed.Load()-fed
 	begun := time.Now()
 	if err := r.restart(early); err != nil {
 		return err
@@ -64,8 +64,8 @@ func (k *killing) round(r *rig, n int, load time.Duration, early int) error {
 		return err
 	}
 	bad, _ := r.l.violations()
-	fmt.Fprintf(k.out, "round %d/%d: killed after %v, %d events acknowledged, up again in %v, checked %d events in %v, %d violations\n",
-		n, k.rounds, load.Round(time.Millisecond), acknowledged, up.Round(time.Millisecond), r.log.total, time.Since(begun).Round(time.Millisecond), bad)
+	fmt.Fprintf(k.out, "round %d/%d: killed after %v, %d events and %d items of feed data acknowledged, up again in %v, checked %d events in %v, %d violations\n",
+		n, k.rounds, load.Round(time.Millisecond), acknowledged, fed, up.Round(time.Millisecond), r.log.total, time.Since(begun).Round(time.Millisecond), bad)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 // ledger counts what was acknowledged and keeps what was found wrong.
 type ledger struct {
 	events, resent, reports, desired, registered, changed, removed, commands, received, completed atomic.Int64
+	fed, appAcks, repeated, tokens, wishes, granted, copies                                       atomic.Int64
 
 	// rough says that the disk fails: the hub may close connections and refuse.
 	rough atomic.Bool
@@ -53,5 +54,8 @@ func (l *ledger) table() [][2]string {
 		row("registrations acknowledged", &l.registered), row("changes of registrations acknowledged", &l.changed),
 		row("deletions acknowledged", &l.removed), row("commands accepted", &l.commands),
 		row("commands received by devices", &l.received), row("commands acknowledged by devices", &l.completed),
+		row("items of feed data acknowledged", &l.fed), row("acknowledgements of feed data by MQTT", &l.appAcks),
+		row("items sent again and answered idempotent", &l.repeated), row("items that the log holds more than once", &l.copies),
+		row("tokens issued", &l.tokens), row("desired states created", &l.wishes), row("reports on desired states acknowledged", &l.granted),
 	}
 }

@@ -18,12 +18,13 @@ type rig struct {
 	p       *process
 	devices []*device
 	clerks  []*clerk
+	feeders []*feeder
 	log     *eventLog
 	stop    context.CancelFunc // of the load; nil when there is none
 	load    sync.WaitGroup
 }
 
-const clerks = 3
+const clerks, feeders = 3, 6
 
 // newRig starts the hub for the first time and registers n devices.
 func newRig(s *site, n, size int) (r *rig, err error) {
@@ -41,7 +42,15 @@ func newRig(s *site, n, size int) (r *rig, err error) {
 	for i := range clerks {
 		r.clerks = append(r.clerks, newClerk(i, r.l))
 	}
-	r.log, err = newEventLog(r.l, r.devices, func(id string) (*device, error) { return r.register(id, 1) })
+	ids := &owners{of: map[int64]string{}}
+	for i := range feeders {
+		f, err := newFeeder(r.p, i%ways, r.l, ids)
+		if err != nil {
+			return r, err
+		}
+		r.feeders = append(r.feeders, f)
+	}
+	r.log, err = newEventLog(r.l, r.devices, r.feeders, func(id string) (*device, error) { return r.register(id, 1) })
 	return r, err
 }
 
@@ -68,6 +77,16 @@ func (r *rig) begin() {
 	for _, c := range r.clerks {
 		r.load.Go(func() { r.repeat(ctx, p, func() bool { return c.step(ctx, p) }) })
 	}
+	for _, f := range r.feeders {
+		if f.way == byMQTT {
+			r.load.Go(func() { stay(ctx, p, r.l, f.id, f.ride) })
+			continue
+		}
+		r.load.Go(func() { r.repeat(ctx, p, func() bool { return f.step(ctx, p) }) })
+		if f.way == single {
+			r.load.Go(func() { r.repeat(ctx, p, func() bool { return f.wishStep(ctx, p) }) })
+		}
+	}
 	for i, d := range r.devices {
 		if i%2 == 0 {
 			r.load.Go(func() { r.repeat(ctx, p, func() bool { return d.sendCommand(ctx, p) }) })
@@ -83,7 +102,7 @@ func (r *rig) repeat(ctx context.Context, p *process, op func() bool) {
 	for ctx.Err() == nil {
 		if !op() {
 			if ctx.Err() == nil && !r.l.excused() {
-				r.l.violate("a request to the console had no answer while the hub was alive")
+				r.l.violate("a request had no answer while the hub was alive")
 			}
 			return
 		}
@@ -148,9 +167,21 @@ func (r *rig) check(all bool) error {
 	for _, c := range r.clerks {
 		run(func() error { return c.check(r.p, all) })
 	}
+	for _, f := range r.feeders {
+		f.forget()
+		run(func() error { return f.check(r.p, all) })
+	}
 	run(func() error { return r.log.check(r.p) })
 	work.Wait()
-	return first
+	if first != nil {
+		return first
+	}
+	copies := 0
+	for _, f := range r.feeders {
+		copies += f.checkLogged()
+	}
+	r.l.copies.Store(int64(copies))
+	return nil
 }
 
 // drainTime is what the devices get to empty their queues.
