@@ -12,6 +12,11 @@ type ClientOptions struct {
 	Options
 	Mechanism string // SASL mechanism; "" begins with AMQP at once
 	Response  []byte // initial response of the mechanism
+	// Step answers a challenge of the server; without it a challenge ends the
+	// connection. It runs on the read goroutine.
+	Step Step
+	// SASLHostname goes into the SASL layer; default Hostname.
+	SASLHostname string
 	// OnClosed runs once when the connection is over, on its read goroutine.
 	OnClosed func(cause error)
 }
@@ -72,26 +77,6 @@ func (c *Conn) expectHeader(want byte) error {
 		err = fmt.Errorf("%w: peer answers with protocol id %d", ErrHandshake, id)
 	}
 	return err
-}
-
-func (c *Conn) offerSASL() error {
-	c.send(protocolHeader(protoSASL))
-	if err := c.expectHeader(protoSASL); err != nil {
-		return err
-	}
-	if err := c.readSASL(descMechanisms, func(f *fields) { f.symbols() }); err != nil {
-		return err
-	}
-	init := saslInit{mechanism: Symbol(c.client.Mechanism), response: c.client.Response, hostname: c.o.Hostname}
-	c.sendSASL(init.append)
-	code := byte(saslAuth)
-	if err := c.readSASL(descOutcome, func(f *fields) { code = f.ubyte(saslAuth) }); err != nil {
-		return err
-	}
-	if code != saslOK {
-		return fmt.Errorf("%w: SASL outcome %d", ErrHandshake, code)
-	}
-	return nil
 }
 
 // Begin begins a session; it does not wait for the peer.

@@ -32,6 +32,11 @@ type Options struct {
 	// error refuses it with outcome 1 (auth) and ends the connection. It runs on
 	// the read goroutine and may take its time. Default: everybody may.
 	SASL func(mechanism string, response []byte) error
+	// Exchange is asked in the stead of SASL, for mechanisms of more than one
+	// step: it returns what takes the peer's responses, the initial one first, or
+	// nil to refuse. It runs on the read goroutine and may take its time, the
+	// whole exchange no longer than HandshakeTimeout.
+	Exchange func(init SASLInit) Step
 }
 
 // DefaultCredit is the credit window of a receiving link that does not set another.
@@ -64,7 +69,7 @@ func (o Options) complete() Options {
 	or(&o.MaxUnsent, 1<<20)
 	if o.Mechanisms == nil {
 		o.Mechanisms = []string{MSSBCBS, Anonymous}
-		if o.SASL != nil {
+		if o.SASL != nil || o.Exchange != nil {
 			o.Mechanisms = []string{MSSBCBS, Plain, Anonymous, External}
 		}
 	}

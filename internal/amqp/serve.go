@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"time"
 )
 
@@ -226,50 +225,6 @@ func (c *Conn) send(b []byte) {
 	c.mu.Lock()
 	c.putRaw(b)
 	c.unlock()
-}
-
-func (c *Conn) sendSASL(body func(b []byte) []byte) {
-	b, mark := openFrameHeader(nil, frameSASL, 0)
-	c.send(closeFrame(body(b), mark))
-}
-
-func (c *Conn) acceptSASL() error {
-	c.send(protocolHeader(protoSASL))
-	c.sendSASL(func(b []byte) []byte { return appendMechanisms(b, c.o.Mechanisms) })
-	var init saslInit
-	if err := c.readSASL(descInit, init.parse); err != nil {
-		return err
-	}
-	err := error(nil)
-	if !slices.Contains(c.o.Mechanisms, string(init.mechanism)) {
-		err = fmt.Errorf("mechanism %q is not offered", clip(string(init.mechanism), 32))
-	} else if c.o.SASL != nil {
-		err = c.o.SASL(string(init.mechanism), append([]byte(nil), init.response...))
-	}
-	if err != nil {
-		c.sendSASL(func(b []byte) []byte { return appendOutcome(b, saslAuth) })
-		return fmt.Errorf("%w: SASL: %w", ErrHandshake, err)
-	}
-	c.sendSASL(func(b []byte) []byte { return appendOutcome(b, saslOK) })
-	return nil
-}
-
-// readSASL reads one SASL frame, which must hold the performative want.
-func (c *Conn) readSASL(want uint64, parse func(f *fields)) error {
-	f, err := c.in.frame(maxSASLFrame)
-	if err != nil {
-		return fmt.Errorf("%w: SASL: %w", ErrHandshake, err)
-	}
-	d := newDecoder(f.body)
-	desc, fs := performative(&d)
-	if d.err == nil && (f.kind != frameSASL || desc != want) {
-		d.fail(unknownPerformative(desc))
-	}
-	parse(&fs)
-	if err := d.end(&fs); err != nil {
-		return fmt.Errorf("%w: SASL: %w", ErrHandshake, err)
-	}
-	return nil
 }
 
 // finish flushes what is queued, closes the socket and tells the application.

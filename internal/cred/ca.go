@@ -24,11 +24,15 @@ type CA struct {
 
 	key   crypto.Signer
 	above []*x509.Certificate // the CAs between Cert and its root, without the root
+	root  *x509.Certificate   // nil when Cert is the root, or when the root is not known
 }
 
 // NewCA makes a self-signed authority with an RSA-2048 key, valid for life from now.
-func NewCA(name string, life time.Duration) (*CA, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+func NewCA(name string, life time.Duration) (*CA, error) { return NewCAOf(RSA2048, name, life) }
+
+// NewCAOf is NewCA with a key of the kind (dps 6.7); its further error is that of ParseKeyType.
+func NewCAOf(kind KeyType, name string, life time.Duration) (*CA, error) {
+	key, err := kind.newKey()
 	if err != nil {
 		return nil, err
 	}
@@ -61,16 +65,17 @@ func LoadCA(certPEM, keyPEM []byte) (*CA, error) {
 	for _, up := range certs[1:] {
 		if !selfIssued(up) {
 			c.above = append(c.above, up)
+		} else if c.root == nil && !up.Equal(c.Cert) {
+			c.root = up
 		}
 	}
 	return c, nil
 }
 
-// PEM returns the certificate, followed by the intermediates above it, and the private key (PKCS #8), for LoadCA.
+// PEM returns the certificate, followed by the authorities above it with the root, and the private key (PKCS #8), for LoadCA.
 func (c *CA) PEM() (cert, key []byte) {
-	cert = appendCert(nil, c.Cert)
-	for _, up := range c.above {
-		cert = appendCert(cert, up)
+	for _, link := range c.Chain() {
+		cert = AppendCertificate(cert, link)
 	}
 	key, err := encodeKey(c.key)
 	if err != nil {
@@ -79,9 +84,21 @@ func (c *CA) PEM() (cert, key []byte) {
 	return cert, key
 }
 
-// Intermediate makes an authority below c that lives as long as c.
-func (c *CA) Intermediate(name string) (*CA, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+// Chain returns c's certificate and the authorities above it, nearest first, up to the root if c knows it.
+func (c *CA) Chain() []*x509.Certificate {
+	chain := append([]*x509.Certificate{c.Cert}, c.above...)
+	if c.root != nil {
+		chain = append(chain, c.root)
+	}
+	return chain
+}
+
+// Intermediate makes an authority with an RSA-2048 key below c that lives as long as c.
+func (c *CA) Intermediate(name string) (*CA, error) { return c.IntermediateOf(RSA2048, name) }
+
+// IntermediateOf is Intermediate with a key of the kind; its further error is that of ParseKeyType.
+func (c *CA) IntermediateOf(kind KeyType, name string) (*CA, error) {
+	key, err := kind.newKey()
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +106,11 @@ func (c *CA) Intermediate(name string) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CA{Cert: cert, key: key, above: c.path()}, nil
+	root := c.root
+	if root == nil && selfIssued(c.Cert) {
+		root = c.Cert
+	}
+	return &CA{Cert: cert, key: key, above: c.path(), root: root}, nil
 }
 
 // Server makes a server certificate for names, DNS names or IP addresses, with an RSA-2048 key, which every SDK can read
@@ -146,13 +167,37 @@ func (c *CA) Client(commonName string, life time.Duration) (certPEM, keyPEM []by
 }
 
 // ClientFor makes a client certificate for a public key somebody else holds the private part of, as in a signing request.
-// It returns the leaf, then c's certificate and the authorities above it as far as c knows them: all but a root that is not c.
+// It returns the leaf, then Chain.
 func (c *CA) ClientFor(public crypto.PublicKey, commonName string, life time.Duration) ([]*x509.Certificate, error) {
 	cert, err := c.issue(leaf(commonName, life, x509.ExtKeyUsageClientAuth), public)
 	if err != nil {
 		return nil, err
 	}
-	return append([]*x509.Certificate{cert, c.Cert}, c.above...), nil
+	return append([]*x509.Certificate{cert}, c.Chain()...), nil
+}
+
+// Issue answers a signing request with a client certificate that is valid from shortly before now for life, but not beyond c's
+// own: subject with the common name alone, no alternative names, key usage digitalSignature, extended key usage clientAuth,
+// 128 random bits of serial number (dps 2.10.3). It returns the leaf, then Chain: what registrationState holds. The error is
+// ProblemDates when life is not positive or c is not valid at now.
+func (c *CA) Issue(r *Request, now time.Time, life time.Duration) ([]*x509.Certificate, error) {
+	if life <= 0 {
+		return nil, refuse(ProblemDates, "a certificate cannot be issued for %s", life)
+	}
+	b := builder{now: now}
+	if err := b.sound(c.Cert); err != nil {
+		return nil, err
+	}
+	tmpl := leaf(r.CommonName, life, x509.ExtKeyUsageClientAuth)
+	tmpl.NotBefore, tmpl.NotAfter = now.Add(-backdate), now.Add(life)
+	if tmpl.NotBefore.Before(c.Cert.NotBefore) {
+		tmpl.NotBefore = c.Cert.NotBefore
+	}
+	cert, err := c.issue(tmpl, r.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return append([]*x509.Certificate{cert}, c.Chain()...), nil
 }
 
 // SelfSigned makes a client certificate that vouches for itself, with an EC P-256 key; a hub knows it by its thumbprint.
@@ -167,7 +212,7 @@ func SelfSigned(commonName string, life time.Duration) (certPEM, keyPEM []byte, 
 		return nil, nil, err
 	}
 	keyPEM, err = encodeKey(key)
-	return appendCert(nil, cert), keyPEM, err
+	return AppendCertificate(nil, cert), keyPEM, err
 }
 
 // path is what a peer has to send behind a certificate of c: the authorities up to the root, without it.
@@ -183,9 +228,9 @@ func (c *CA) pair(tmpl *x509.Certificate, key crypto.Signer) (certPEM, keyPEM []
 	if err != nil {
 		return nil, nil, err
 	}
-	certPEM = appendCert(nil, cert)
+	certPEM = AppendCertificate(nil, cert)
 	for _, up := range c.path() {
-		certPEM = appendCert(certPEM, up)
+		certPEM = AppendCertificate(certPEM, up)
 	}
 	keyPEM, err = encodeKey(key)
 	return certPEM, keyPEM, err
@@ -199,7 +244,7 @@ func (c *CA) issue(tmpl *x509.Certificate, public crypto.PublicKey) (*x509.Certi
 }
 
 func issue(tmpl, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
 	if err != nil {
 		return nil, err
 	}
@@ -233,10 +278,6 @@ func period(name string, life time.Duration) *x509.Certificate {
 }
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
-
-func appendCert(b []byte, c *x509.Certificate) []byte {
-	return append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-}
 
 func encodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)

@@ -59,6 +59,9 @@ func Chain(certs, roots []*x509.Certificate, now time.Time, skew time.Duration) 
 		describe(certs[0]), clip(certs[0].Issuer.String()))
 }
 
+// maxRSA is the longest modulus in bits with which a signature is checked.
+const maxRSA = 8192
+
 type builder struct {
 	middle, roots []*x509.Certificate
 	now           time.Time
@@ -91,21 +94,30 @@ func (b *builder) extend(path []*x509.Certificate, length int) []*x509.Certifica
 // issued reports whether parent may stand behind the last certificate of path.
 func (b *builder) issued(path []*x509.Certificate, parent *x509.Certificate) bool {
 	child := path[len(path)-1]
-	if !bytes.Equal(child.RawIssuer, parent.RawSubject) || slices.ContainsFunc(path[1:], parent.Equal) || b.checks >= maxChecks {
-		return false
-	}
-	if len(child.AuthorityKeyId) > 0 && len(parent.SubjectKeyId) > 0 && !bytes.Equal(child.AuthorityKeyId, parent.SubjectKeyId) {
+	if !named(child, parent) || slices.ContainsFunc(path[1:], parent.Equal) || b.checks >= maxChecks {
 		return false
 	}
 	b.checks++
 	err := b.authority(path, parent)
 	if err == nil && child.CheckSignatureFrom(parent) != nil {
-		err = refuse(ProblemChain, "certificate %s was not signed by the CA %s it names", describe(child), describe(parent))
+		err = unsigned(child, parent)
 	}
 	if err != nil && b.obstacle == nil {
 		b.obstacle = err
 	}
 	return err == nil
+}
+
+// named reports whether child says that parent issued it (RFC 5280 4.2.1.1).
+func named(child, parent *x509.Certificate) bool {
+	if !bytes.Equal(child.RawIssuer, parent.RawSubject) {
+		return false
+	}
+	return len(child.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0 || bytes.Equal(child.AuthorityKeyId, parent.SubjectKeyId)
+}
+
+func unsigned(child, parent *x509.Certificate) error {
+	return refuse(ProblemChain, "certificate %s was not signed by the CA %s it names", describe(child), describe(parent))
 }
 
 // authority checks what parent must be to issue the last certificate of path.
@@ -115,8 +127,8 @@ func (b *builder) authority(path []*x509.Certificate, parent *x509.Certificate) 
 		return refuse(ProblemChain, "certificate %s is not a CA", describe(parent))
 	}
 	// A modulus without bound would let a stranger choose what a check costs.
-	if key, ok := parent.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > 8192 {
-		return refuse(ProblemChain, "CA %s has an RSA key of %d bits; at most 8192 are allowed", describe(parent), key.N.BitLen())
+	if key, ok := parent.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+		return refuse(ProblemChain, "CA %s has an RSA key of %d bits; at most %d are allowed", describe(parent), key.N.BitLen(), maxRSA)
 	}
 	below := 0
 	for _, c := range path[1:] {

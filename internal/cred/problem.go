@@ -20,7 +20,8 @@ const (
 	ProblemName       Problem = "name"       // a certificate for another name
 	ProblemDates      Problem = "dates"      // a certificate outside its period of validity
 	ProblemUsage      Problem = "usage"      // a certificate not meant for clients
-	ProblemKey        Problem = "key"        // a key that is not base64 of an allowed length
+	ProblemKey        Problem = "key"        // a key that is not base64 of an allowed length, or of a kind that is not allowed
+	ProblemSize       Problem = "size"       // a signing request that is too long
 )
 
 // Error is a refusal: Text names the field, the limit and the value seen, never a key or a signature.

@@ -298,7 +298,7 @@ func TestLoadCA(t *testing.T) {
 func TestClientFor(t *testing.T) {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	chain, err := line().one.ClientFor(key.Public(), "d1", 1000*time.Hour)
-	if err != nil || len(chain) != 2 || !key.PublicKey.Equal(chain[0].PublicKey) || chain[0].NotAfter.After(line().one.Cert.NotAfter) {
+	if err != nil || len(chain) != 3 || !key.PublicKey.Equal(chain[0].PublicKey) || chain[0].NotAfter.After(line().one.Cert.NotAfter) {
 		t.Fatalf("%d certificates, %v", len(chain), err)
 	}
 	if err := cred.VerifyChain(chain, []*x509.Certificate{line().root.Cert}, time.Now(), "d1"); err != nil {
