@@ -19,7 +19,7 @@ const module = "github.com/nave-hub/nave"
 // floors gives each package its floor: a package imports lower floors only.
 var floors = map[string]int{
 	"internal/fault": 0, "internal/mqtt": 0, "internal/amqp": 0, "internal/query": 0, "internal/route": 0, "internal/dtdl": 0, "internal/cred": 0,
-	"": 1, "internal/load": 1,
+	"": 1, "internal/load": 1, "internal/carrier": 1,
 	"internal/store": 2, "internal/bus": 2,
 	"internal/gate":  3,
 	"internal/hub":   4,
@@ -40,6 +40,8 @@ var blind = map[string][]string{
 	"internal/hubmqtt": {"net/http", "internal/store", "internal/bus", "internal/gate", "internal/amqp"},
 	"internal/hubamqp": {"net/http", "internal/store", "internal/bus", "internal/gate", "internal/mqtt"},
 	"internal/hubhttp": {"internal/mqtt", "internal/amqp", "internal/store", "internal/bus", "internal/gate"},
+	"internal/dpsapi":  {"internal/hub", "internal/store", "internal/bus", "internal/gate"},
+	"internal/simapi":  {"internal/mqtt", "internal/amqp", "internal/store", "internal/bus", "internal/gate"},
 	"internal/console": {"internal/mqtt", "internal/amqp", "internal/store", "internal/bus", "internal/gate"},
 	"cmd/nave":         {"internal/store", "internal/bus", "internal/hub"},
 }

@@ -57,8 +57,13 @@ type Identity struct {
 	ManagedBy     string
 	Attributes    json.RawMessage // stored verbatim
 
-	Presence Presence // filled on read
-	Pending  int      // queued and locked C2D messages, filled on read
+	// What the registration of a device says it has (connectivity-api LK-3,
+	// RP-13), "" for nothing; whether a SIM is linked, Connectivity tells.
+	WantICCID, WantIMEI string
+
+	Presence     Presence      // filled on read
+	Pending      int           // queued and locked C2D messages, filled on read
+	Connectivity *Connectivity // of a device with a linked SIM, filled on read
 }
 
 // Presence is the connection state of an identity.

@@ -36,6 +36,7 @@ func (i *Identity) Append(b []byte) []byte {
 		if len(i.Attributes) > 0 {
 			b = append(member(b, "attributes"), i.Attributes...)
 		}
+		b = i.appendConnectivity(b)
 	}
 	return append(b, '}')
 }
@@ -88,6 +89,7 @@ type IdentityPatch struct {
 	ParentScopes *[]string
 	ManagedBy    *string
 	Attributes   json.RawMessage
+	ICCID, IMEI  *string // wished for by connectivity, devices only
 }
 
 // ParseIdentity reads the body of a registry write for a device or a module.
@@ -132,6 +134,9 @@ func IdentityOf(d Doc, module bool) (*IdentityPatch, error) {
 	p.Edge = capabilities.flag("iotEdge")
 	r.join(capabilities)
 	p.DeviceScope, p.ParentScopes = r.text("deviceScope"), r.texts("parentScopes")
+	connectivity := r.below("connectivity")
+	p.ICCID, p.IMEI = connectivity.text("iccid"), connectivity.text("imei")
+	r.join(connectivity)
 	if v := d["attributes"]; v != nil {
 		if _, ok := v.(Doc); !ok {
 			r.wrong("attributes", "an object", v)
@@ -196,6 +201,9 @@ func (p *IdentityPatch) write(i *Identity, at time.Time, l *Limits) error {
 		i.Auth = p.Auth.over(&i.Auth)
 	}
 	p.writeScopes(i)
+	if err := p.writeConnectivity(i); err != nil {
+		return err
+	}
 	if err := i.Check(l); err != nil {
 		return err
 	}

@@ -13,23 +13,28 @@ import (
 	"strings"
 
 	"github.com/nave-hub/nave/internal/control"
+	"github.com/nave-hub/nave/internal/dps"
 	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/hub"
 )
 
 // Options are what a console is made with. Hubs, Rest and Token are required.
 type Options struct {
-	Hubs      []*hub.Hub
-	Rest      func(h *hub.Hub) http.Handler     // the hub's service REST as its operator
-	Control   func(h *hub.Hub) *control.Control // the hub's iot/v1 side, nil when it is off
-	Token     string                            // what callers present
-	Hosts     []string                          // host names that callers may use, besides loopback ones
-	Version   string
-	Node      string
-	Addresses func() map[string]string // listener to address
-	CAFile    string                   // what clients must trust, "" nothing special
-	Recent    *Recent                  // last failures
-	Log       *slog.Logger
+	Hubs    []*hub.Hub
+	Rest    func(h *hub.Hub) http.Handler     // the hub's service REST as its operator
+	Control func(h *hub.Hub) *control.Control // the hub's iot/v1 side, nil when it is off
+	DPS     *dps.Service                      // the provisioning service, nil when it is off
+	DPSRest http.Handler                      // its service API as its operator
+	// Connectivity is the connectivity API, nil when it is off.
+	Connectivity *Connectivity
+	Token        string   // what callers present
+	Hosts        []string // host names that callers may use, besides loopback ones
+	Version      string
+	Node         string
+	Addresses    func() map[string]string // listener to address
+	CAFile       string                   // what clients must trust, "" nothing special
+	Recent       *Recent                  // last failures
+	Log          *slog.Logger
 }
 
 // server is a console.
@@ -72,6 +77,7 @@ type route struct {
 
 var hubRoutes = []route{
 	{"GET /api/hubs/{host}/strings", (*server).showStrings},
+	{"GET /api/hubs/{host}/connectivity", (*server).showConnectivity},
 	{"GET /api/hubs/{host}/events", (*server).followEvents},
 	{"POST /api/hubs/{host}/c2d", (*server).sendC2D},
 	{"GET /api/hubs/{host}/feedback", (*server).takeFeedback},
@@ -105,6 +111,7 @@ func (s *server) routes() {
 	}
 	s.controlRoutes()
 	s.mux.HandleFunc("GET /api/status", s.showStatus)
+	s.mux.HandleFunc("GET /api/dps", s.showDPS)
 	s.mux.HandleFunc("GET /api/recent", s.listRecent)
 	s.mux.HandleFunc("GET /{$}", s.showPage)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
@@ -154,6 +161,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Ahead of the mux, which would rewrite paths of ids such as "..".
 	if host, rest, ok := restPath(r.URL.EscapedPath()); ok {
 		s.serveRest(host, rest, w, r)
+		return
+	}
+	if rest, ok := strings.CutPrefix(r.URL.EscapedPath(), dpsRest); ok {
+		s.serveDPS("/"+rest, w, r)
+		return
+	}
+	if tenant, ok := tenantOf(r.URL.EscapedPath()); ok {
+		s.serveConnectivity(tenant, w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)

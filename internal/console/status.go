@@ -17,6 +17,7 @@ type status struct {
 	Addresses map[string]string `json:"addresses"` // by listener
 	CAFile    string            `json:"caFile,omitempty"`
 	Hubs      []hubStatus       `json:"hubs"`
+	DPS       *dpsStatus        `json:"dps,omitempty"` // nil when it is off
 }
 
 type hubStatus struct {
@@ -42,6 +43,7 @@ func (s *server) status(ctx context.Context) *status {
 		}
 		out.Hubs = append(out.Hubs, one)
 	}
+	out.DPS = s.dpsStatus(ctx)
 	return out
 }
 

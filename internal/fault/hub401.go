@@ -58,8 +58,8 @@ var (
 		Why: "The key that protects the hub's data was withdrawn, so no data can be read.",
 		Fix: "Make the key-encryption key available again. The hub comes back by itself within minutes."})
 	DeviceDisabled = define(Code{ID: 403012, Name: "DeviceDisabled", Family: Hub, HTTP: 403, MQTT: Connack5, Retry: Never,
-		Why: "The identity exists but its status is disabled.",
-		Fix: "Enable the identity, or use another one. 'nave device show ID' prints the reason that was noted when it was disabled."})
+		Why: "The identity exists but its status is disabled, or the SIM that is linked to it carries no traffic.",
+		Fix: "Enable the identity, put the SIM into service or end the link. 'nave device show ID' prints the reason that was noted, and the SIM."})
 	DeviceModelMaxPropertiesExceeded = define(Code{ID: 403100, Name: "DeviceModelMaxPropertiesExceeded", Family: Hub, HTTP: 403, MQTT: Response, Retry: Never,
 		Why: "A device model has more than 1,000 properties, counting components and inherited interfaces.",
 		Fix: "Split the model or drop properties."})

@@ -141,8 +141,9 @@ func (h *Hub) registered(ctx context.Context, on nave.ID) (i *nave.Identity, err
 	return i, storeFault(err)
 }
 
-// proven makes the principal of an identity whose proof holds, unless it or its
-// device is disabled.
+// proven makes the principal of an identity whose proof holds, unless its
+// device is disabled, or barred by the SIM that is linked to it (connectivity-api
+// RP-6), which is answered alike.
 func (h *Hub) proven(ctx context.Context, i *nave.Identity, proof string, until time.Time) (*nave.Principal, error) {
 	device := i
 	if i.ID.IsModule() {
@@ -156,6 +157,15 @@ func (h *Hub) proven(ctx context.Context, i *nave.Identity, proof string, until 
 			return nil, fault.DeviceDisabled.New("device %s is disabled", device.ID)
 		}
 		return nil, fault.IotHubUnauthorized.Wrap(fault.DeviceDisabled.New("device %s is disabled", device.ID), "device %s is disabled", device.ID)
+	}
+	if c := device.Connectivity; c.Reason() != "" {
+		why := barred(device.ID.Device, c)
+		if h.o.DisabledCode {
+			return nil, why
+		}
+		e := fault.IotHubUnauthorized.Wrap(why, "%s", why.Text)
+		e.Detail = why.Detail
+		return nil, e
 	}
 	scope := "device"
 	if i.ID.IsModule() {

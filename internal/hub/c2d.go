@@ -125,6 +125,11 @@ func (h *Hub) finish(tx *store.Tx, c *nave.C2D, o nave.Outcome) error {
 	if err := tx.DropC2D(c.On, c.Seq); err != nil {
 		return err
 	}
+	if f := h.onSettled.Load(); f != nil {
+		if _, sms := c.AppValue(SMSProperty); sms {
+			tx.After(func() { h.later(func() { (*f)(c.On.Device, c.System.MessageID, o == nave.Success) }) })
+		}
+	}
 	if !c.System.Ack.Wants(o) {
 		return nil
 	}

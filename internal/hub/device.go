@@ -126,6 +126,9 @@ func (h *Hub) create(tx *store.Tx, on nave.ID, p *nave.IdentityPatch, start *nav
 	if err := h.insert(tx, i, start); err != nil {
 		return nil, err
 	}
+	if i.WantICCID != "" || i.WantIMEI != "" {
+		h.noteRegistered(tx, i, true)
+	}
 	if i.Edge {
 		for _, m := range []string{nave.EdgeAgent, nave.EdgeHub} {
 			module, err := (&nave.IdentityPatch{}).Create(nave.ID{Device: on.Device, Module: m}, h.now(), &h.o.Limits)
@@ -199,6 +202,9 @@ func (h *Hub) update(tx *store.Tx, on nave.ID, p *nave.IdentityPatch, match stri
 	if i.Status == nave.Disabled && old.Status != nave.Disabled {
 		tx.After(func() { h.cutOff(on, fault.DeviceDisabled.New("device %s was disabled", on)) })
 	}
+	if p.ICCID != nil || p.IMEI != nil {
+		h.noteRegistered(tx, i, false)
+	}
 	return i, tx.PutIdentity(i)
 }
 
@@ -239,6 +245,9 @@ func (h *Hub) delete(tx *store.Tx, on nave.ID, match string) error {
 	tx.After(func() {
 		h.cutOff(on, goneFault(on).New("%s was deleted", on))
 		h.lifecycleEvent("deleteDeviceIdentity", t)
+		if f := h.onRegistered.Load(); f != nil && !on.IsModule() {
+			h.later(func() { (*f)(DeviceChange{Device: on.Device, Deleted: true}) })
+		}
 	})
 	return tx.DeleteIdentity(on)
 }

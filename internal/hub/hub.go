@@ -77,6 +77,10 @@ type Hub struct {
 	feedbackAt  atomic.Int64  // last emission of a feedback batch, Unix nanoseconds
 	readings    readings      // places of event readers, with a lock of its own
 
+	meter        atomic.Pointer[Meter]
+	onRegistered atomic.Pointer[func(DeviceChange)]
+	onSettled    atomic.Pointer[func(device, messageID string, completed bool)]
+
 	// Guarded by mu:
 	mu          sync.Mutex
 	seats       map[nave.ID]*seat
@@ -90,6 +94,8 @@ type Hub struct {
 	claims      uint64                    // number of the last claim of a line
 	hints       map[nave.ID]whereabouts   // of identities at other nodes, not yet in the store
 	inquiries   map[string]bool           // nodes that are being looked for
+	errands     []func()                  // calls of what SetRegistered and SetSettled have set
+	running     bool                      // a goroutine works at them
 }
 
 // Open starts a hub on its part of the store and the bus.

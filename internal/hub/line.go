@@ -38,6 +38,7 @@ type Line struct {
 	peer  Peer
 	from  Arrival
 	since time.Time // of Connect
+	wire  *Wire     // nil: nobody counts the bytes
 
 	// Guarded by Hub.mu:
 	claim   uint64 // number of the last claim
@@ -73,6 +74,7 @@ type Line struct {
 func (h *Hub) Connect(ctx context.Context, who *nave.Principal, id nave.ID, from Arrival) (*Line, error) {
 	l := &Line{hub: h, who: who, id: id, peer: from.Peer, from: from, since: h.now()}
 	if from.Peer == nil {
+		h.metered(ctx, l)
 		return l, nil
 	}
 	if err := h.gate.Enter(ctx, who, id, &opConnect, 0); err != nil {
@@ -90,6 +92,7 @@ func (h *Hub) Connect(ctx context.Context, who *nave.Principal, id nave.ID, from
 		l.Close(fault.From(err))
 		return nil, err
 	}
+	h.metered(ctx, l)
 	return l, nil
 }
 
@@ -262,10 +265,14 @@ func (l *Line) Close(why *fault.Error) {
 	l.closing.Store(true)
 	l.Release(Everything)
 	l.mu.Lock()
-	if l.why != nil {
+	cut := l.why != nil
+	if cut {
 		why = l.why
 	}
 	l.mu.Unlock()
+	if l.wire != nil {
+		l.wire.leave(l, why, cut || l.from.Holds == Everything)
+	}
 	if why == nil {
 		l.hub.o.Log.Debug("disconnected", "hub", l.hub.o.Host, "device", l.id.String(), "peer", l.from.Remote)
 		return

@@ -49,7 +49,7 @@ func (b *Backend) Invoke(ctx context.Context, on nave.ID, c nave.Call) (*nave.Re
 	h.gate.Charge(&opInvoke, len(c.Payload))
 	if err != nil {
 		h.gate.Charge(&opInvoke, 0)
-		return nil, err
+		return nil, h.offline(ctx, on, err)
 	}
 	h.gate.Charge(&opInvoke, len(reply.Payload))
 	return reply, nil
@@ -249,9 +249,15 @@ func (h *Hub) callSubject(node string) string {
 func (h *Hub) callNode(ctx context.Context, node string, on nave.ID, c *nave.Call) (*nave.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout+time.Second)
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	h.spawn(func() { h.watch(ctx, node, end) })
 	var out farReply
 	err := h.bus.Call(ctx, h.callSubject(node), farCall{on, *c}, &out)
 	switch {
+	case err != nil && context.Cause(ctx) == errGone:
+		h.inquire(node)
+		return nil, fault.GatewayTimeout.Wrap(err, "the node that held the connection of %s is gone, perhaps the device got the call before", on)
 	case errors.Is(err, bus.ErrNobody):
 		h.inquire(node)
 		return nil, fault.DeviceNotOnline.New("Timed out waiting for device to connect: the node that held the connection of %s is gone", on)
@@ -261,6 +267,24 @@ func (h *Hub) callNode(ctx context.Context, node string, on nave.ID, c *nave.Cal
 		return nil, fault.Lookup(out.Code, fault.Hub).New("%s", out.Text)
 	}
 	return out.Reply, nil
+}
+
+// errGone ends a call to a node that has died.
+var errGone = errors.New("hub: the node is gone")
+
+// watch ends a call that takes long once nobody serves the node's calls any
+// more: it may have died with the call, which then has no answer. Two probes in
+// a row must fail, as for inquire.
+func (h *Hub) watch(ctx context.Context, node string, end context.CancelCauseFunc) {
+	for missed := 0; missed < 2; {
+		if await(ctx, nil, probePause) != nil {
+			return
+		}
+		if missed++; !h.absent(node) {
+			missed = 0
+		}
+	}
+	end(errGone)
 }
 
 func (h *Hub) serveCall(ctx context.Context, in []byte) (any, error) {

@@ -19,6 +19,8 @@ type note struct {
 	Version int64           `json:",omitempty"`
 	Code    int             `json:",omitempty"`
 	Text    string          `json:",omitempty"`
+	Family  fault.Family    `json:",omitempty"` // of Code
+	Detail  map[string]any  `json:",omitempty"`
 	Kinds   Kind            `json:",omitempty"` // of noteTaken
 	Number  uint64          `json:",omitempty"` // of the claim that noteTaken tells of
 
@@ -35,8 +37,11 @@ const (
 	noteMethods  noteKind = "methods"
 	noteFeedback noteKind = "feedback"
 	noteExpel    noteKind = "expel"
-	noteAuth     noteKind = "auth"
-	noteTaken    noteKind = "taken"
+
+	noteConnectivity noteKind = "connectivity"
+
+	noteAuth  noteKind = "auth"
+	noteTaken noteKind = "taken"
 
 	noteReading   noteKind = "reading"
 	noteGroupGone noteKind = "groupGone"
@@ -86,7 +91,9 @@ func (h *Hub) heard(in []byte) {
 	case noteFeedback:
 		h.feedbackHere()
 	case noteExpel:
-		h.expel(n.On, fault.Lookup(n.Code, fault.Hub).New("%s", n.Text))
+		h.expel(n.On, n.fault())
+	case noteConnectivity:
+		h.obey(n.On.Device)
 	case noteReading:
 		h.readerElsewhere(readingPlace{n.Group, n.Partition}, n.Epoch)
 	case noteGroupGone:
@@ -110,8 +117,19 @@ func (h *Hub) wakeHere(id nave.ID) {
 	}
 }
 
+// fault returns what another node has told; a newer one may know more codes.
+func (n *note) fault() *fault.Error {
+	code := fault.Lookup(n.Code, n.Family)
+	if code == nil {
+		code = fault.DeviceDisabled
+	}
+	e := code.New("%s", n.Text)
+	e.Detail = n.Detail
+	return e
+}
+
 // cutOff ends the lines of an identity on every node.
 func (h *Hub) cutOff(id nave.ID, why *fault.Error) {
 	h.expel(id, why)
-	h.tell(note{Kind: noteExpel, On: id, Code: why.Code.ID, Text: why.Text})
+	h.tell(note{Kind: noteExpel, On: id, Code: why.Code.ID, Family: why.Code.Family, Text: why.Text, Detail: why.Detail})
 }

@@ -150,12 +150,17 @@ func (h *Hub) presence(id nave.ID, connected bool) {
 func (h *Hub) overlay(i *nave.Identity) *nave.Identity {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p, ok := h.dirty[i.ID]; ok {
+	p, fresh := h.dirty[i.ID]
+	if fresh {
 		i.Presence = p
 	}
 	if s := h.seats[i.ID]; s != nil {
 		for _, l := range s.holders {
 			if l != nil {
+				if !fresh && (!i.Presence.Connected || i.Presence.Node != h.bus.Node()) {
+					// It was written, and left dirty, after the store was read.
+					i.Presence = nave.Presence{Connected: true, Node: h.bus.Node(), Changed: l.since}
+				}
 				i.Presence.Activity = later(i.Presence.Activity, l.lastActive())
 			}
 		}

@@ -59,4 +59,5 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, certs []*x509.Certifica
 	amqp.Serve(nc, amqp.Options{ContainerID: containerPrefix + hex.EncodeToString(id[:]), MinPeerIdle: minPeerIdle,
 		SASL: c.sasl}, c)
 	c.work.Wait()
+	hub.EndTraffic(ctx)
 }

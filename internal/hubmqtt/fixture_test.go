@@ -35,6 +35,7 @@ type world struct {
 	hub     *hub.Hub
 	back    *hub.Backend
 	gate    *gate.Gate
+	db      *store.DB // of the hub
 	server  *hubmqtt.Server
 	options hubmqtt.Options
 	offset  atomic.Int64 // of the clock
@@ -77,6 +78,7 @@ func open(t testing.TB, change ...func(*hub.Options, *hubmqtt.Options)) *world {
 	must(err)
 	w.gate, err = gate.New(ctx, gate.Options{Hub: host, DB: db.Scope(host), Now: w.now, Log: log})
 	must(err)
+	w.db = db.Scope(host)
 	o := hub.Options{Host: host, Aliases: []string{alias}, DB: db.Scope(host), Bus: b, Gate: w.gate, Partitions: 1, Report: w.report, Log: log}
 	s := hubmqtt.Options{Log: log}
 	for _, f := range change {

@@ -11,8 +11,9 @@ import (
 	"github.com/nave-hub/nave/internal/cred"
 )
 
-// Device is an identity with its key.
-type Device struct{ ID, Key string }
+// Device is an identity with its key. One that was provisioned has the host of its hub, otherwise it is the service's, and the registration
+// id it was provisioned by.
+type Device struct{ ID, Key, Host, Registration string }
 
 // Devices makes n identities prefix0000 to …, each with a new key; nothing is created on the hub.
 func Devices(prefix string, n int) []Device {
@@ -135,11 +136,12 @@ func partial(done, part []Device, status *StatusError) ([]Device, error) {
 
 // Login makes what the device says in CONNECT (device-protocols 1.6), with a token that lives so long.
 func (s *Service) Login(d Device, life time.Duration) (Login, error) {
-	token, err := cred.Sign(s.host+"/devices/"+d.ID, d.Key, "", time.Now().Add(life))
+	host := orDefault(d.Host, s.host)
+	token, err := cred.Sign(host+"/devices/"+d.ID, d.Key, "", time.Now().Add(life))
 	if err != nil {
 		return Login{}, err
 	}
-	return Login{ClientID: d.ID, Username: s.host + "/" + d.ID + "/?api-version=" + apiVersion, Password: []byte(token),
+	return Login{ClientID: d.ID, Username: host + "/" + d.ID + "/?api-version=" + apiVersion, Password: []byte(token),
 		Topic: "devices/" + d.ID + "/messages/events/"}, nil
 }
 

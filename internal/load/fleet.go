@@ -2,7 +2,10 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +20,8 @@ type FleetOptions struct {
 	Twin      time.Duration // how often each device reports a property; 0: never
 	TokenLife time.Duration // default 1 h; a device connects anew before its token ends
 	Parallel  int           // devices that connect at the same time; default 32
+
+	Hubs map[string]Target // by host, for devices on other hubs than the target's; those without go to port 8883 of the host
 }
 
 // Fleet is a number of devices that behave as devices do: each has its own connection, sends on a schedule, sends again what was not
@@ -84,6 +89,22 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.stats.mu.Lock()
 	f.stats.ended = time.Now()
 	f.stats.mu.Unlock()
+}
+
+// targetOf is where the device's hub listens.
+func (f *Fleet) targetOf(d Device) Target {
+	if d.Host == "" || strings.EqualFold(d.Host, f.s.host) {
+		return f.target
+	}
+	if t, ok := f.o.Hubs[strings.ToLower(d.Host)]; ok {
+		return t
+	}
+	conf := f.target.TLS.Clone()
+	if conf == nil {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	conf.ServerName = d.Host
+	return Target{Address: net.JoinHostPort(d.Host, "8883"), TLS: conf}
 }
 
 func (s *stats) record(d time.Duration) {

@@ -92,7 +92,7 @@ func (m *member) connect(ctx context.Context) (*mqtt.Client, time.Time, error) {
 	if err != nil {
 		return nil, renew, err
 	}
-	nc, err := m.f.target.Dial(ctx)
+	nc, err := m.f.targetOf(m.d).Dial(ctx)
 	if err != nil {
 		return nil, renew, err
 	}

@@ -16,6 +16,7 @@ type Result struct {
 	Sent           int64    `json:"sent"`
 	Answered       int64    `json:"answered"`
 	Done           int64    `json:"done"`
+	Polls          float64  `json:"polls,omitempty"`  // provisioning: questions until assigned, on average
 	Unsent         int64    `json:"unsent,omitempty"` // open loop: was due, and found the window full until the end
 	PerSecond      float64  `json:"perSecond"`
 	BytesPerSecond float64  `json:"bytesPerSecond,omitempty"`

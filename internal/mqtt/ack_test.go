@@ -211,3 +211,37 @@ func wait(t testing.TB, c <-chan struct{}) {
 		t.Fatal("nothing came")
 	}
 }
+
+// TestAckAhead publishes right behind the ack: the PUBACK is on the wire first each time, and its slot is free for the next.
+func TestAckAhead(t *testing.T) {
+	both(t, func(t *testing.T, loopback bool) {
+		const n = 500
+		conns := make(chan *mqtt.Conn, 1)
+		h := &peer{}
+		var conn *mqtt.Conn
+		h.publish = func(p *mqtt.Publish, ack mqtt.Ack) error {
+			if conn == nil {
+				conn = <-conns
+			}
+			ack.Ahead()
+			ack.Ahead()
+			ack.Done()
+			return conn.Publish(&mqtt.Publish{Topic: "answer", Payload: []byte{byte(p.ID)}})
+		}
+		client, c := dial(t, loopback, mqtt.Options{MaxUnacked: 3}, h)
+		conns <- c
+		sent := make(chan error, 1)
+		go func() {
+			_, err := client.Write(encode(publishes("t", 1, n)))
+			sent <- err
+		}()
+		for id := 1; id <= n; id++ {
+			expect(t, client, mqtt.Puback{ID: uint16(id)}, &mqtt.Publish{Topic: "answer", Payload: []byte{byte(id)}})
+		}
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+		write(t, client, mqtt.Disconnect{})
+		ended(t, h, c, nil)
+	})
+}

@@ -17,8 +17,9 @@ type Conn struct {
 }
 
 func (c *Conn) open(nc net.Conn, o *Options) {
-	c.nc, c.o, c.done = nc, o, make(chan struct{})
-	c.in.init(nc)
+	c.nc, c.in.tally = uncounted(nc)
+	c.o, c.done = o, make(chan struct{})
+	c.in.init(c.nc)
 }
 
 // Level is the protocol level, 4 for MQTT 3.1.1 and 5 for MQTT 5.0.

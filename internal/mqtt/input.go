@@ -30,6 +30,8 @@ type input struct {
 	err  error // what try met
 	full bool  // the last read filled its buffer, so there is probably more
 
+	tally Tally // set before the reader starts, then read only, by the writer, too; nil while nobody counts
+
 	buf   *buffer // nil while nothing is lent
 	small []byte
 	store []byte // buf, small, or a stash; store[r:w] is read but not handled
@@ -87,6 +89,12 @@ func (i *input) drop() {
 	i.giveBack()
 }
 
+func (i *input) received(n int) {
+	if i.tally != nil {
+		i.tally.Received(n)
+	}
+}
+
 // fill waits for at least one byte more.
 func (i *input) fill(nc net.Conn) error {
 	if i.raw != nil {
@@ -110,6 +118,7 @@ func (i *input) fill(nc net.Conn) error {
 	}
 	n, err := nc.Read(i.store[i.w:])
 	i.w += n
+	i.received(n)
 	i.full = i.w == len(i.store)
 	if n > 0 {
 		return nil // an error that came with data comes again
@@ -173,6 +182,7 @@ func (l *link) large(begin []byte, size int) ([]byte, error) {
 	for n < size {
 		l.renew()
 		m, err := l.nc.Read(body[n:])
+		l.in.received(m)
 		if n += m; err != nil && n < size {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF

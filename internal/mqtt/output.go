@@ -258,7 +258,8 @@ type vector struct {
 func (l *link) writeSome(list *chunk) (next *chunk, n int, err error) {
 	l.renewWrite()
 	if list.ref == nil && list.next == nil {
-		_, err := l.nc.Write(list.b[:list.n])
+		m, err := l.nc.Write(list.b[:list.n])
+		l.sent(int64(m))
 		return nil, list.queued(), err
 	}
 	v := vectors.Get().(*vector)
@@ -274,10 +275,17 @@ func (l *link) writeSome(list *chunk) (next *chunk, n int, err error) {
 			v.bufs = append(v.bufs, next.ref)
 		}
 	}
-	_, err = v.bufs.WriteTo(l.nc)
+	m, err := v.bufs.WriteTo(l.nc)
+	l.sent(m)
 	clear(v.list[:])
 	vectors.Put(v)
 	return next, n, err
+}
+
+func (l *link) sent(n int64) {
+	if l.in.tally != nil {
+		l.in.tally.Sent(int(n))
+	}
 }
 
 // renewWrite sets the write deadline now and then, and once more when the connection closes.

@@ -25,6 +25,7 @@ func (i *input) attempt(fd uintptr) bool {
 			i.err = io.EOF
 		default:
 			i.w += n
+			i.received(n)
 		}
 		return true
 	}

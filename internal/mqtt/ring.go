@@ -131,6 +131,23 @@ type Ack struct {
 // Done lets the PUBACK leave as soon as those of all earlier publishes have; it never blocks, and only the first call counts.
 func (a Ack) Done() { a.complete(slotDone) }
 
+// Ahead is Done for a contract in which the PUBACK must precede what is published afterwards (dps 0.1): it is queued at once, not
+// behind those of earlier publishes that are pending. A handler that completes every publish in this way, during the call, keeps
+// the order [MQTT-4.6.0-2].
+func (a Ack) Ahead() {
+	if a.s == nil {
+		return
+	}
+	v := a.s.Load()
+	if v>>16 != slotPending>>16 || !a.s.CompareAndSwap(v, v&0xffff|slotNever) {
+		return
+	}
+	if a.c.reply(Puback{ID: uint16(v)}.Append(nil)) == ErrSlow {
+		a.c.stop(ErrSlow, stopNow)
+	}
+	a.c.kick()
+}
+
 // Never ends the wait without a PUBACK, for fault injection: later publishes are acknowledged as if this one had not been.
 func (a Ack) Never() { a.complete(slotNever) }
 

@@ -30,6 +30,7 @@ import (
 // shared is what several nodes have in common.
 type shared struct {
 	t                testing.TB
+	nats             *server.Server
 	store, bus, host string
 }
 
@@ -53,7 +54,7 @@ func share(t *testing.T) *shared {
 		t.Fatal("the NATS server does not start")
 	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return &shared{t, url, s.ClientURL(), strings.ToLower(t.Name()) + fmt.Sprint(time.Now().UnixNano()) + ".test"}
+	return &shared{t, s, url, s.ClientURL(), strings.ToLower(t.Name()) + fmt.Sprint(time.Now().UnixNano()) + ".test"}
 }
 
 func (s *shared) config(name string) *node.Config {
@@ -241,6 +242,7 @@ func TestCrash(t *testing.T) {
 	a := s.run("a")
 	ctx := context.Background()
 	d := a.Device("d1")
+	alone := s.nats.NumClients()
 	b := startChild(t, s.config("b"))
 	c, err := dial(t, b.dialMQTT(t, s.host), d, func(o *mqtt.ClientOptions) { o.ManualAck = true })
 	if err != nil {
@@ -252,15 +254,21 @@ func TestCrash(t *testing.T) {
 	}
 	await(t, c.got, "message")
 	until(t, "the store has it at b", func() bool { p := presence(t, a, d); return p.Connected && p.Node == "b" })
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := a.Backend.Invoke(ctx, d.ID, nave.Call{Method: "never", Timeout: 5 * time.Minute})
+		waiting <- err
+	}()
+	await(t, c.got, "method call")
 	b.kill()
 	await(t, c.closed, "end of the connection")
+	until(t, "the bus knows that the node is dead", func() bool { return s.nats.NumClients() <= alone })
 
-	from := time.Now()
 	if _, err := invoke(a, d, 0); !errors.Is(err, fault.DeviceNotOnline) {
 		t.Errorf("method to a device of the dead node: %v", err)
 	}
-	if took := time.Since(from); took > 5*time.Second {
-		t.Errorf("the refusal took %v", took)
+	if err := await(t, waiting, "end of the call that the dead node had"); !errors.Is(err, fault.GatewayTimeout) {
+		t.Errorf("a call that was on its way: %v", err)
 	}
 	next := connect(t, a, d)
 	next.subscribe("devices/d1/messages/devicebound/#")

@@ -18,8 +18,13 @@ type Config struct {
 	TLS    TLS    `koanf:"tls"`
 	Log    Log    `koanf:"log"`
 
+	SecretKey string `koanf:"secretKey" default:"" doc:"File with 64 hex digits, the key that encrypts secrets at rest: enrolment keys, connection strings of linked hubs, credentials of SIM platforms, private keys of CAs. Empty: made once, and kept in the data folder, or in the store when that is PostgreSQL."`
+
 	Hub  Hub   `koanf:"hub"`
 	Hubs []Hub `koanf:"hubs" doc:"More hubs in the same process, each with the settings of hub."`
+
+	DPS          DPS          `koanf:"dps"`
+	Connectivity Connectivity `koanf:"connectivity"`
 }
 
 // Listen are the addresses of the listeners.
@@ -62,6 +67,7 @@ type Hub struct {
 	FaultInjection FaultInjection `koanf:"faultInjection"`
 	MQTT           MQTT           `koanf:"mqtt"`
 	Control        Control        `koanf:"control"`
+	Tenant         string         `koanf:"tenant" default:"" doc:"Name of the hub as a tenant of the connectivity API; empty: the first label of its host, or the whole of it with hyphens where that is taken."`
 	Feedback       time.Duration  `koanf:"feedbackEvery" default:"15s" doc:"Pause between two feedback messages when fewer than 64 records wait."`
 
 	Policies     []Policy       `koanf:"policies" doc:"Shared access policies with fixed keys, name, rights, primaryKey, secondaryKey; others are made at the first start."`

@@ -56,8 +56,13 @@ func (n *Node) openConsole(address string) error {
 		return errors.Join(err, l.Close())
 	}
 	host, _, _ := net.SplitHostPort(l.Addr().String())
-	n.serve(l, console.New(console.Options{Hubs: n.Hubs(), Rest: n.rest, Control: func(h *hub.Hub) *control.Control { return n.Control(h.Host()) }, Token: plate.Token, Hosts: []string{host}, Version: n.version,
-		Node: n.name, Addresses: n.addresses, CAFile: n.CAFile(), Recent: n.recent, Log: n.log}))
+	o := console.Options{Hubs: n.Hubs(), Rest: n.rest, Control: func(h *hub.Hub) *control.Control { return n.Control(h.Host()) }, Token: plate.Token, Hosts: []string{host}, Version: n.version,
+		Node: n.name, Addresses: n.addresses, CAFile: n.CAFile(), Recent: n.recent, Log: n.log}
+	if n.dps != nil {
+		o.DPS, o.DPSRest = n.dps.service, n.dps.http.Operator()
+	}
+	o.Connectivity = n.operate()
+	n.serve(l, console.New(o))
 	return nil
 }
 

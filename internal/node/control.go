@@ -65,13 +65,18 @@ func (c *Control) planValues() (map[string]float64, error) {
 	return all, nil
 }
 
-func (c *Control) proxies() (all []netip.Prefix, err error) {
-	for _, text := range c.TrustedProxies {
+func (c *Control) proxies() ([]netip.Prefix, error) {
+	return prefixes("hub.control.trustedProxies", c.TrustedProxies)
+}
+
+// prefixes reads addresses and networks of a setting.
+func prefixes(setting string, texts []string) (all []netip.Prefix, err error) {
+	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			a, e := netip.ParseAddr(text)
 			if e != nil {
-				return nil, fmt.Errorf("hub.control.trustedProxies: %q is neither an address nor a network", text)
+				return nil, fmt.Errorf("%s: %q is neither an address nor a network", setting, text)
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/nave-hub/nave/internal/controlapi"
 	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/hub"
+	"github.com/nave-hub/nave/internal/simapi"
 )
 
 // handshakeTimeout is what a client may take for TLS and its first packet.
@@ -149,16 +150,31 @@ func (n *Node) serveAMQP(ctx context.Context, protocol string) func(net.Conn, *t
 		if s == nil {
 			s = n.sites[0]
 		}
+		if n.forDPS(state.ServerName, nc) {
+			n.dps.amqp.Serve(ctx, nc, state.PeerCertificates, protocol)
+			return
+		}
+		ctx, nc := n.meter(ctx, nc, hub.AMQPTraffic)
 		s.amqp.Serve(ctx, nc, state.PeerCertificates, protocol)
 	}
 }
 
-// serveHTTP chooses the hub by the Host header and takes WebSockets aside.
+// serveHTTP chooses the provisioning service or the hub by the Host header, and
+// takes WebSockets aside.
 func (n *Node) serveHTTP(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hurry(w, r, bodyTimeout)
+		if n.dpsRequest(r) {
+			n.serveDPS(ctx, w, r)
+			return
+		}
 		s := n.site(r.Host)
 		if s == nil {
 			n.foreignHost(w, r)
+			return
+		}
+		if simapi.Serves(r.URL.Path) {
+			n.sims.server.ServeHTTP(w, r)
 			return
 		}
 		if s.firmware != nil && controlapi.Serves(r.URL.Path) {
@@ -196,11 +212,15 @@ func (n *Node) serveWebSocket(ctx context.Context, s *site, w http.ResponseWrite
 	case "mqtt":
 		n.work.Go(func() {
 			defer untilEnd(ctx, nc)()
+			ctx, nc := n.meter(ctx, nc, hub.MQTTTraffic)
 			s.mqtt.Serve(ctx, nc, certs, "mqttws")
 		})
 	case wsAMQP:
 		// Close waits for what runs here; the HTTP server does not.
-		n.work.Go(func() { s.amqp.Serve(ctx, nc, certs, "amqpws") })
+		n.work.Go(func() {
+			ctx, nc := n.meter(ctx, nc, hub.AMQPTraffic)
+			s.amqp.Serve(ctx, nc, certs, "amqpws")
+		})
 	}
 }
 
@@ -208,7 +228,8 @@ func (n *Node) serveWebSocket(ctx context.Context, s *site, w http.ResponseWrite
 func (n *Node) httpServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: handshakeTimeout, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 1 << 20,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ErrorLog:     slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+		ConnContext:  wireContext, ConnState: endRequest,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
 }
 
 // listeners are open sockets by name.

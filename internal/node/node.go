@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -65,6 +64,8 @@ type Node struct {
 	bus     *bus.Bus
 	tls     *identity
 	sites   []*site
+	dps     *provisioning // nil when it is off
+	sims    *connectivity
 	notes   []string
 	recent  *console.Recent
 	stop    context.CancelFunc
@@ -121,6 +122,12 @@ func (n *Node) start(ctx context.Context) (err error) {
 			return err
 		}
 		n.sites = append(n.sites, s)
+	}
+	if err := n.openConnectivity(ctx); err != nil {
+		return err
+	}
+	if err := n.openDPS(ctx); err != nil {
+		return err
 	}
 	return n.listen(ctx)
 }
@@ -238,7 +245,7 @@ func (n *Node) listen(ctx context.Context) error {
 		name, address string
 		start         func(net.Listener)
 	}{
-		{"https", c.HTTPS, func(l net.Listener) { n.serve(tls.NewListener(l, n.tls.config()), n.serveHTTP(ctx)) }},
+		{"https", c.HTTPS, func(l net.Listener) { n.serve(n.tlsListener(l), n.serveHTTP(ctx)) }},
 		{"mqtt", c.MQTT, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, n.tls.config(), n.serveMQTT(ctx)) }) }},
 		{"mqttPlain", c.MQTTPlain, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, nil, n.serveMQTT(ctx)) }) }},
 		{"amqp", c.AMQP, func(l net.Listener) { n.work.Go(func() { n.accept(ctx, l, n.tls.config(), n.serveAMQP(ctx, "amqp")) }) }},
@@ -302,6 +309,7 @@ func (n *Node) Close() error {
 			}
 		})
 	}
+	errs = append(errs, n.closeDPS(), n.closeConnectivity())
 	for _, s := range n.sites {
 		errs = append(errs, s.closeControl(), s.hub.Close())
 	}

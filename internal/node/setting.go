@@ -349,7 +349,7 @@ func (c *Config) check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return errors.New("tls.cert and tls.key go together")
 	}
-	return c.checkFiles()
+	return errors.Join(c.DPS.check(), c.Connectivity.check(), c.checkTenants(), c.checkFiles())
 }
 
 func (c *Config) checkFiles() error {

@@ -167,6 +167,10 @@ func certificateNames(c *Config) (names []string) {
 		add(strings.ToLower(h.Host))
 		add(h.Aliases...)
 	}
+	if c.DPS.Enabled {
+		add(c.dpsHost())
+		add(c.DPS.Aliases...)
+	}
 	add(c.TLS.Names...)
 	add("localhost", "127.0.0.1", "::1", hostName())
 	addrs, _ := net.InterfaceAddrs()

@@ -12,4 +12,11 @@
 // most; a revocation on this node is in force with its commit, on another node
 // with the note that follows it. The contracts are docs/spec/iot-v1.md section
 // 3 and RFC 6749, 6750, 7009.
+//
+// Apps are the applications of a process's tenants, with permissions per API,
+// credentials, and signed access tokens (JWT, RS256) whose keys are kept in the
+// store. A token is judged by its signature and by the present state of its
+// credential: each secret has an epoch that grows with every refresh, and the
+// token bears that of its day. The contract is docs/spec/connectivity-api.md
+// section 2.
 package oauth

@@ -120,7 +120,7 @@ func childLimit() {
 	db := childOpen()
 	var old syscall.Rlimit
 	check(syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old))
-	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 600_001, Max: old.Max}))
+	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 2_000_001, Max: old.Max}))
 	writeUntilFailure(db, func() { check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old)) })
 }
 

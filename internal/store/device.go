@@ -10,7 +10,7 @@ import (
 
 const selectIdentity = `SELECT i.device, i.module, i.generation, i.etag, i.status, i.status_reason, i.status_updated,
 	i.created, i.auth, i.key1, i.key2, i.print1, i.print2, i.edge, i.scope, i.parents, i.managed_by, i.attributes,
-	p.connected, p.node, p.changed, p.activity, q.pending
+	i.want_iccid, i.want_imei, i.connectivity, p.connected, p.node, p.changed, p.activity, q.pending
 	FROM identity i
 	JOIN presence p ON p.hub = i.hub AND p.device = i.device AND p.module = i.module
 	JOIN queue q ON q.hub = i.hub AND q.device = i.device AND q.module = i.module
@@ -44,14 +44,14 @@ func scanIdentity(rows *sql.Rows) (*nave.Identity, error) {
 	var (
 		i                                   nave.Identity
 		parents                             string
-		attributes                          sql.NullString
+		attributes, connectivity            sql.NullString
 		updated, created, changed, activity int64
 		edge, connected                     int
 	)
 	err := rows.Scan(&i.ID.Device, &i.ID.Module, &i.Generation, &i.ETag, &i.Status, &i.StatusReason, &updated,
 		&created, &i.Auth.Type, &i.Auth.Primary, &i.Auth.Secondary, &i.Auth.PrimaryThumbprint, &i.Auth.SecondThumbprint,
 		&edge, &i.DeviceScope, &parents, &i.ManagedBy, &attributes,
-		&connected, &i.Presence.Node, &changed, &activity, &i.Pending)
+		&i.WantICCID, &i.WantIMEI, &connectivity, &connected, &i.Presence.Node, &changed, &activity, &i.Pending)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +59,11 @@ func scanIdentity(rows *sql.Rows) (*nave.Identity, error) {
 	i.Presence.Connected, i.Presence.Changed, i.Presence.Activity = connected == 1, moment(changed), moment(activity)
 	if attributes.Valid {
 		i.Attributes = json.RawMessage(attributes.String)
+	}
+	if connectivity.Valid {
+		if err := json.Unmarshal([]byte(connectivity.String), &i.Connectivity); err != nil {
+			return nil, fmt.Errorf("store: connectivity of %s: %w", i.ID, err)
+		}
 	}
 	if parents != "[]" {
 		if err := json.Unmarshal([]byte(parents), &i.ParentScopes); err != nil {
@@ -81,12 +86,13 @@ func columns(i *nave.Identity) ([]any, error) {
 	return []any{i.Generation, i.ETag, i.Status, i.StatusReason, ticks(i.StatusUpdated), ticks(i.Created),
 		string(i.Auth.Type), i.Auth.Primary, i.Auth.Secondary, i.Auth.PrimaryThumbprint, i.Auth.SecondThumbprint,
 		bit(i.Edge), i.DeviceScope, parents, i.ManagedBy,
-		sql.NullString{String: string(i.Attributes), Valid: i.Attributes != nil}}, nil
+		sql.NullString{String: string(i.Attributes), Valid: i.Attributes != nil},
+		i.WantICCID, i.WantIMEI}, nil
 }
 
 // InsertIdentity adds a device or module with an empty command queue and
-// without a connection; its Presence and Pending are not read. It answers
-// ErrExists, and ErrNone for a module without its device. The twin is the
+// without a connection; its Presence, Pending and Connectivity are not read. It
+// answers ErrExists, and ErrNone for a module without its device. The twin is the
 // caller's to add.
 func (t *Tx) InsertIdentity(i *nave.Identity) error {
 	var parent any
@@ -101,8 +107,8 @@ func (t *Tx) InsertIdentity(i *nave.Identity) error {
 		return err
 	}
 	n, err := t.exec(`INSERT INTO identity (hub, device, module, parent, generation, etag, status, status_reason, status_updated,
-		created, auth, key1, key2, print1, print2, edge, scope, parents, managed_by, attributes)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, t.key(i.ID, append([]any{parent}, values...)...)...)
+		created, auth, key1, key2, print1, print2, edge, scope, parents, managed_by, attributes, want_iccid, want_imei)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, t.key(i.ID, append([]any{parent}, values...)...)...)
 	if err != nil {
 		return err
 	}
@@ -126,8 +132,8 @@ func (t *Tx) exists(id nave.ID) error {
 	return t.one(`SELECT 1 FROM identity WHERE hub = ? AND device = ? AND module = ? FOR KEY SHARE`, t.key(id), &one)
 }
 
-// PutIdentity replaces the identity's row; Presence and Pending are not
-// written. It answers ErrNone.
+// PutIdentity replaces the identity's row; Presence, Pending and Connectivity
+// are not written. It answers ErrNone.
 func (t *Tx) PutIdentity(i *nave.Identity) error {
 	var status string
 	if err := t.one(`SELECT status FROM identity WHERE hub = ? AND device = ? AND module = ? FOR NO KEY UPDATE`, t.key(i.ID), &status); err != nil {
@@ -138,7 +144,8 @@ func (t *Tx) PutIdentity(i *nave.Identity) error {
 		return err
 	}
 	err = t.must(`UPDATE identity SET generation = ?, etag = ?, status = ?, status_reason = ?, status_updated = ?, created = ?,
-		auth = ?, key1 = ?, key2 = ?, print1 = ?, print2 = ?, edge = ?, scope = ?, parents = ?, managed_by = ?, attributes = ?
+		auth = ?, key1 = ?, key2 = ?, print1 = ?, print2 = ?, edge = ?, scope = ?, parents = ?, managed_by = ?, attributes = ?,
+		want_iccid = ?, want_imei = ?
 		WHERE hub = ? AND device = ? AND module = ?`, t.set(i.ID, values...)...)
 	if err != nil {
 		return err
@@ -146,6 +153,21 @@ func (t *Tx) PutIdentity(i *nave.Identity) error {
 	t.tally.identity(i.ID, status, -1)
 	t.tally.identity(i.ID, i.Status, 1)
 	return nil
+}
+
+// PutConnectivity sets what the linked SIM says about the device, nil when none
+// is linked any more. It answers ErrNone without the device; whoever changes
+// what governs the device tells the hub after the commit.
+func (t *Tx) PutConnectivity(device string, c *nave.Connectivity) error {
+	var text any
+	if c != nil {
+		b, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		text = string(b)
+	}
+	return t.must(`UPDATE identity SET connectivity = ? WHERE hub = ? AND device = ? AND module = ?`, t.set(nave.ID{Device: device}, text)...)
 }
 
 // DeleteIdentity removes a device or module with its twin, command queue,

@@ -33,3 +33,13 @@ func (t *Tx) PutSetting(key, value string) error {
 		ON CONFLICT (hub, name) DO UPDATE SET value = excluded.value`, t.db.hub, key, value)
 	return err
 }
+
+// FirstSetting keeps the value unless one is kept under the key already, and
+// returns the one that is: nodes that start together agree.
+func (t *Tx) FirstSetting(key, value string) (string, error) {
+	_, err := t.exec(`INSERT INTO setting (hub, name, value) VALUES (?, ?, ?) ON CONFLICT (hub, name) DO NOTHING`, t.db.hub, key, value)
+	if err != nil {
+		return "", err
+	}
+	return t.Setting(key)
+}

@@ -25,7 +25,8 @@ type Tx struct {
 	saved bool // SQLite: the savepoint is taken
 	over  bool
 	after []func()
-	tally Counts // difference, written at the end
+	tally Counts         // difference, written at the end
+	dps   map[string]int // difference by kind, written at the end
 }
 
 var errOver = errors.New("store: transaction used after its function returned")
@@ -47,7 +48,10 @@ func (t *Tx) run(f func(*Tx) error) (err error) {
 	if err := f(t); err != nil {
 		return err
 	}
-	return t.putTally()
+	if err := t.putTally(); err != nil {
+		return err
+	}
+	return t.putDPSTally()
 }
 
 // announce runs the After functions.

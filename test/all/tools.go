@@ -20,6 +20,8 @@ var tools = []tool{
 	{"mosquitto-clients", inPath("mosquitto_pub")},
 	{"postgresql", func() bool { all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres"); return len(all) > 0 }},
 	{"strace", inPath("strace")},
+	{"gcc", inPath("gcc")},
+	{"libssl-dev", func() bool { _, err := os.Stat("/usr/include/openssl/aes.h"); return err == nil }},
 }
 
 func inPath(name string) func() bool {

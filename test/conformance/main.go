@@ -14,7 +14,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	result, err := report.Run(os.Stderr, nil, "-timeout", "15m", "./...")
+	result, err := report.Everything(os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -34,10 +34,12 @@ type Result struct {
 
 type event struct{ Action, Package, ImportPath, Test, Output string }
 
-// Run runs go test with the arguments, prints a line a package to out, and
-// returns what became of each test. The error tells that go itself failed.
-func Run(out io.Writer, env []string, args ...string) (*Result, error) {
+// Run runs go test in a folder with the arguments, prints a line a package to
+// out, and returns what became of each test. The error tells that go itself
+// failed.
+func Run(out io.Writer, dir string, env []string, args ...string) (*Result, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), env...)
 	pipe, err := cmd.StdoutPipe()

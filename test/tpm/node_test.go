@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +27,16 @@ func modules(t *testing.T) string {
 	dir := os.Getenv("NAVE_TPM_MODULES")
 	if dir == "" {
 		t.Skip("NAVE_TPM_MODULES names no folder of node packages with azure-iot-security-tpm")
+	}
+	_, err := os.Stat(filepath.Join(dir, "azure-iot-security-tpm"))
+	if _, missing := exec.LookPath("node"); err == nil {
+		err = missing
+	}
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip(err)
 	}
 	return dir
 }

@@ -1,0 +1,64 @@
+package node_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nave-hub/nave/internal/node"
+)
+
+// TestSlowBody sends bodies that do not come: the request ends, read or unread,
+// and a body that did come leaves the request all the time it needs.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	const limit = 50 * time.Millisecond
+	ended := make(chan error, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		node.Hurry(w, r, limit)
+		switch r.URL.Path {
+		case "/unread":
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		case "/read":
+			_, err := io.ReadAll(r.Body)
+			ended <- err
+			return
+		}
+		io.ReadAll(r.Body)
+		select {
+		case <-r.Context().Done():
+			ended <- r.Context().Err()
+		case <-time.After(3 * limit):
+			ended <- nil
+		}
+	}))
+	t.Cleanup(s.Close)
+
+	send := func(path, body string) net.Conn {
+		nc, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		nc.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(nc, "POST %s HTTP/1.1\r\nHost: hub\r\nContent-Length: 4\r\n\r\n%s", path, body)
+		return nc
+	}
+	if text, err := io.ReadAll(send("/unread", "a")); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 401") {
+		t.Errorf("a body that nobody reads: %q, %v", text, err)
+	}
+	send("/read", "a")
+	if err := await(t, ended, "end of the read"); err == nil {
+		t.Error("a body that does not come was read")
+	}
+	send("/wait", "abcd")
+	if err := await(t, ended, "end of the wait"); err != nil {
+		t.Errorf("a request whose body came was ended: %v", err)
+	}
+}

@@ -1,0 +1,4 @@
+package node
+
+// Hurry is hurry.
+var Hurry = hurry
