@@ -37,7 +37,7 @@ torture: build ## kill -9 under load, full disks; takes minutes
 	$(GO) run ./test/torture
 	$(GO) test -count=10 -run TestKill ./internal/control
 
-conformance: ## which rows of the specifications are proven
+conformance: ## which rows of the specifications are proven (installs npm and PyPI packages into test/sdk)
 	$(GO) run ./test/conformance
 
 release: ## static binaries for every platform in dist/

@@ -44,6 +44,7 @@ type line struct {
 	Error string   `json:"error"`
 	Ask   int      `json:"ask"`
 	Do    string   `json:"do"`
+	Hub   string   `json:"hub"` // the host of the hub that is asked, the first one when empty
 }
 
 // launch starts a driver; it ends with the test.
@@ -157,7 +158,9 @@ func (d *driver) answer(ctx context.Context, l *line, raw []byte) {
 	verb, ok := verbs[l.Do]
 	if !ok {
 		reply["error"] = "the hub's side can't " + l.Do
-	} else if value, err := verb(ctx, d, raw); err != nil {
+	} else if at, err := d.at(l.Hub); err != nil {
+		reply["error"] = err.Error()
+	} else if value, err := verb(ctx, at, raw); err != nil {
 		reply["error"] = err.Error()
 		if e, ok := errors.AsType[*fault.Error](err); ok {
 			reply["code"] = e.Code.ID
@@ -166,6 +169,18 @@ func (d *driver) answer(ctx context.Context, l *line, raw []byte) {
 		reply["value"] = value
 	}
 	d.say(reply)
+}
+
+// at returns a driver whose asks go to the hub with the host.
+func (d *driver) at(host string) (*driver, error) {
+	if host == "" {
+		return d, nil
+	}
+	other := *d
+	if other.rig = d.rig.hubs[host]; other.rig == nil {
+		return nil, fmt.Errorf("there is no hub %q", host)
+	}
+	return &other, nil
 }
 
 func (d *driver) say(v any) error {
@@ -182,7 +197,7 @@ type tail struct {
 	text []byte
 }
 
-const tailSize = 8 << 10
+const tailSize = 800 << 10
 
 // Write keeps the last 8 KiB.
 func (l *tail) Write(b []byte) (int, error) {

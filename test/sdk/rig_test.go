@@ -44,7 +44,9 @@ type rig struct {
 	web       string // why there is no HTTPS, "" when there is
 	authority *cred.CA
 	devices   atomic.Int64
-	untrusted atomic.Int64 // handshakes completed with the untrusted certificate
+	untrusted atomic.Int64    // handshakes completed with the untrusted certificate
+	hubs      map[string]*rig // one for each hub, by host, where a node has several
+	dps       *provisioning   // nil unless drivers provision devices
 
 	// Guarded by mu:
 	mu       sync.Mutex
@@ -82,14 +84,14 @@ func start(t *testing.T) *rig {
 // startQuiet is start with a hub whose events and feedback nobody reads.
 func startQuiet(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{changed: make(chan struct{}), events: map[nave.ID][]*nave.Event{}, feedback: map[[2]string]nave.Feedback{}}
+	r := newRig()
 	for _, port := range []string{mqttPort, amqpPort, plainPort} {
-		if err := free(port); err != nil {
+		if err := free(hubAddress, port); err != nil {
 			unavailable(t, "MQTT or AMQP can't listen: %v", err)
 		}
 	}
 	https := net.JoinHostPort(hubAddress, webPort)
-	if err := free(webPort); err != nil {
+	if err := free(hubAddress, webPort); err != nil {
 		r.web, https = err.Error(), "off"
 	}
 	c, err := node.Load("", nil, map[string]any{"data": t.TempDir(), "hub.host": hubName, "hub.aliases": append([]string{hubAddress}, proxyAddresses...),
@@ -111,8 +113,12 @@ func startQuiet(t *testing.T) *rig {
 	return r
 }
 
-func free(port string) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(hubAddress, port))
+func newRig() *rig {
+	return &rig{changed: make(chan struct{}), events: map[nave.ID][]*nave.Event{}, feedback: map[[2]string]nave.Feedback{}}
+}
+
+func free(address, port string) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, port))
 	if err == nil {
 		l.Close()
 	}
@@ -246,8 +252,12 @@ func (r *rig) about(proxy string) string {
 		p, _ := r.Hub.Policy(policy)
 		return p.Primary
 	}
-	b, err := json.Marshal(map[string]string{"host": hubAddress, "name": hubName, "entity": r.Hub.Name(), "proxy": proxy, "untrusted": untrustedAddr, "ca": r.Node.CAFile(),
-		"ownerKey": key("iothubowner"), "serviceKey": key("service"), "deviceKey": key("device"), "readKey": key("registryRead")})
+	all := map[string]string{"host": hubAddress, "name": hubName, "entity": r.Hub.Name(), "proxy": proxy, "untrusted": untrustedAddr, "ca": r.Node.CAFile(),
+		"ownerKey": key("iothubowner"), "serviceKey": key("service"), "deviceKey": key("device"), "readKey": key("registryRead")}
+	if r.dps != nil {
+		all["dps"], all["scope"], all["dpsOwner"], all["second"] = dpsAddress, r.Node.DPS().Scope(), r.dps.owner.String(), secondAddress
+	}
+	b, err := json.Marshal(all)
 	if err != nil {
 		panic(err)
 	}

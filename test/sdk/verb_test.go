@@ -30,6 +30,13 @@ var verbs = map[string]func(context.Context, *driver, []byte) (any, error){
 	"cut":         withArgs(func(_ context.Context, d *driver, _ struct{}) (any, error) { d.proxy.cut(); return nil, nil }),
 	"hold":        withArgs(func(_ context.Context, d *driver, _ struct{}) (any, error) { d.proxy.keep(); return nil, nil }),
 	"held":        withArgs(func(ctx context.Context, d *driver, _ struct{}) (any, error) { return nil, d.proxy.holds(ctx) }),
+	"dps":         withArgs(callDPS),
+	"selfSigned":  withArgs(selfSigned),
+	"authority":   withArgs(authority),
+	"leaf":        withArgs(leaf),
+	"tpm":         withArgs(startTPM),
+	"limit":       withArgs(limit),
+	"pass":        withArgs(pass),
 	"untrusted":   withArgs(func(_ context.Context, d *driver, _ struct{}) (any, error) { return d.rig.untrusted.Load(), nil }),
 }
 
@@ -98,7 +105,7 @@ func (d *driver) certificate(kind nave.AuthType, id nave.ID, auth *nave.Auth) (c
 
 type onArgs struct{ ID string }
 
-// identity returns the keys of an identity.
+// identity returns how an identity proves itself.
 func identity(ctx context.Context, d *driver, a onArgs) (any, error) {
 	id, err := nave.ParseID(a.ID)
 	if err != nil {
@@ -108,7 +115,8 @@ func identity(ctx context.Context, d *driver, a onArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"key": i.Auth.Primary, "second": i.Auth.Secondary}, nil
+	return map[string]string{"key": i.Auth.Primary, "second": i.Auth.Secondary, "auth": string(i.Auth.Type),
+		"thumbprint": i.Auth.PrimaryThumbprint}, nil
 }
 
 // event is a stored event as drivers see it.

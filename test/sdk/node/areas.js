@@ -21,7 +21,26 @@ const amqp = (load) => () => {
   return cases;
 };
 
+// provisioned are the areas of devices to be provisioned: a transport with a way
+// to prove themselves.
+const provisioned = () => {
+  const areas = {};
+  const { pairs, key, cert } = require('./provision');
+  for (const [name, load] of Object.entries(pairs)) {
+    areas[`dps-${name}-key`] = () => key(load());
+    areas[`dps-${name}-cert`] = () => cert(load());
+    areas[`dps-${name}-tpm`] = () => require('./provisiontpm')(load());
+  }
+  return {
+    ...areas,
+    'dps-service': () => require('./enrolservice'),
+    'dps-hubs': () => require('./reprovision'),
+    'dps-throttled': () => require('./throttled'),
+  };
+};
+
 module.exports = {
+  ...(process.argv[2].startsWith('dps-') && provisioned()),
   mqtt: over(() => require('azure-iot-device-mqtt').Mqtt),
   mqttws: over(() => require('azure-iot-device-mqtt').MqttWs),
   amqp: amqp(() => require('azure-iot-device-amqp').Amqp),

@@ -20,6 +20,7 @@ const hub = JSON.parse(process.env.NAVE_TEST_SDK_HUB);
 const asked = new Map();
 let running = null;
 let asks = 0;
+let ids = 0;
 
 // Case is what a running case has at hand.
 class Case {
@@ -38,6 +39,9 @@ class Case {
     write({ ...args, ask: n, do: verb });
     return new Promise((resolve, reject) => asked.set(n, { resolve, reject }));
   }
+
+  // id returns a registration or group id that is the case's own.
+  id() { return `${process.argv[2]}-${this.messageId.toLowerCase()}`.slice(0, 50).replace(/-+$/, '') + `-${++ids}`; }
 
   // after runs f when the case is over, last one first.
   after(f) { this.later.push(f); }

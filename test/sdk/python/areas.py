@@ -12,6 +12,8 @@ AREAS = {
 
 def load(area):
     """Returns the cases of an area by name, and whether they use WebSockets."""
+    if area.startswith("dps-"):
+        return importlib.import_module("provision").load(area)
     websockets, kinds = AREAS[area]
     cases = {}
     for kind, module in kinds.items():

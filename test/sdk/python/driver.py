@@ -50,6 +50,7 @@ class Case:
 
     asked = {}
     numbers = itertools.count(1)
+    ids = itertools.count(1)
 
     def __init__(self, name, websockets):
         self.name = name
@@ -78,6 +79,10 @@ class Case:
         Case.asked[n] = handed(loop, answer)
         write({**args, "ask": n, "do": verb})
         return self.judge(await answer.get())
+
+    def id(self):
+        """Returns a registration or group id that is the case's own."""
+        return "py-%s-%s-%d" % (sys.argv[1], self.message_id.lower()[:24].strip("-"), next(Case.ids))
 
     def device(self, **args):
         """Registers a device of the case's own."""
