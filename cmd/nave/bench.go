@@ -38,7 +38,7 @@ highest rate; its latencies say more about the window than about the server. Wit
 --rate the load is given, and each latency is measured from the moment at which
 the message was due.`,
 	}
-	cmd.AddCommand(benchTelemetry(e), benchConnect(e), benchMethod(e), benchTwin(e), benchEvents(e), benchC2D(e), benchFeed(e), benchCompare(e))
+	cmd.AddCommand(benchTelemetry(e), benchConnect(e), benchMethod(e), benchTwin(e), benchEvents(e), benchC2D(e), benchFeed(e), benchProvision(e), benchSIM(e), benchCompare(e))
 	return cmd
 }
 

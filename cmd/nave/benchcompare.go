@@ -19,6 +19,7 @@ type comparison struct {
 	mosquitto, folder                 string
 	rounds, idle, connections, window int
 	size, twinWindow, methodWindow    int
+	sims                              int
 	events                            int64
 	warmup, duration, settle          time.Duration
 	found                             compared
@@ -43,6 +44,8 @@ type compared struct {
 	Connect *load.Result `json:"connectTLS,omitempty"`
 	backEndResults
 	feedResults
+	provisionResults
+	simResults
 	Plain *load.HoldResult `json:"idlePlain,omitempty"`
 	TLS   *load.HoldResult `json:"idleTLS,omitempty"`
 }
@@ -63,7 +66,8 @@ publishes of QoS 1 over plain MQTT on loopback. mosquitto takes them from anybod
 writes nothing; nave authenticates each device, checks everything and acknowledges what
 is synced to disk. Then it measures nave alone: latency at half of its rate, twins,
 methods, connections with TLS, telemetry over AMQP, events read over Event Hubs
-links, round trips of commands, and the memory of idle connections.
+links, round trips of commands, feed data of control devices, registrations at the
+provisioning service, lists and changes of SIMs, and the memory of idle connections.
 
 Servers and load share this machine's processors, so that ratios carry over to others,
 and absolute figures do not.`,
@@ -83,16 +87,17 @@ and absolute figures do not.`,
 	f.DurationVar(&c.settle, "settle", 30*time.Second, "longest wait for nave's memory to stand still")
 	f.IntVar(&c.twinWindow, "twin-window", 8, "twin patches under way for each device")
 	f.Int64Var(&c.events, "events", 1_000_000, "events that are stored and read over Event Hubs links")
+	f.IntVar(&c.sims, "sims", 1_000_000, "SIMs for the measurements of the connectivity API; 0: leave them out")
 	f.IntVar(&c.methodWindow, "method-window", 1, "method calls under way for each device")
 	return cmd
 }
 
 func (c *comparison) run(ctx context.Context) error {
-	if c.rounds < 0 || c.idle < 0 || c.connections < 1 || c.duration <= 0 || c.events < 1 {
-		return misuse("", "--rounds and --idle can't be negative, --connections, --events and --duration must be positive")
+	if c.rounds < 0 || c.idle < 0 || c.sims != 0 && c.sims < 1000 || c.connections < 1 || c.duration <= 0 || c.events < 1 {
+		return misuse("", "--rounds and --idle can't be negative, --sims is 0 or at least 1000, --connections, --events and --duration must be positive")
 	}
 	c.found = compared{CPUs: runtime.NumCPU(), Connections: c.connections, Window: c.window, Size: c.size}
-	for _, part := range []func(context.Context) error{c.race, c.alone, c.backEnd, c.feed, c.idlePlain, c.idleTLS} {
+	for _, part := range []func(context.Context) error{c.race, c.alone, c.backEnd, c.feed, c.provision, c.connectivity, c.idlePlain, c.idleTLS} {
 		if err := part(ctx); err != nil {
 			return loadFailure(err)
 		}
@@ -297,7 +302,7 @@ func (e *env) showCompared(c *compared) error {
 	}
 	e.facts("Half load", rate(c.HalfLoad, "acknowledged"), "1.25 x mosquitto", rate(c.Steady, "acknowledged"), "Twins", rate(c.Twin, "patches, synced"), "Methods", rate(c.Method, "calls"),
 		"Connections", rate(c.Connect, "with TLS"), "AMQP telemetry", rate(c.AMQP, "accepted and synced"), "Events", c.eventsText(), "Commands", c.commandsText(), "Idle, plain", idle(c.Plain), "Idle, TLS", idle(c.TLS))
-	if lines := c.feedResults.lines(); lines != nil {
+	if lines := slices.Concat(c.feedResults.lines(), c.provisionResults.lines(), c.simResults.lines()); lines != nil {
 		e.facts(lines...)
 	}
 	return nil

@@ -113,16 +113,16 @@ func (b *feedBench) create(ctx context.Context, c *client, t load.Target) (d loa
 		return d, err
 	}
 	d = load.FeedClient{Host: c.host, Device: made.ID, Sensor: made.Sources[0].ID}
-	d.Token, err = fetchToken(ctx, t, c.host, made.ID, made.Secret)
+	d.Token, err = fetchToken(ctx, t, c.host, "/oauth/token", made.ID, made.Secret)
 	return d, err
 }
 
-func fetchToken(ctx context.Context, t load.Target, host, id, secret string) (string, error) {
+func fetchToken(ctx context.Context, t load.Target, host, path, id, secret string) (string, error) {
 	transport := &http.Transport{TLSClientConfig: t.TLS, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", t.Address)
 	}}
 	defer transport.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+host+"/oauth/token", strings.NewReader("grant_type=client_credentials"))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+host+path, strings.NewReader("grant_type=client_credentials"))
 	if err != nil {
 		return "", err
 	}

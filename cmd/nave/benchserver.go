@@ -184,7 +184,10 @@ func startNave(ctx context.Context, parent string) (*naveChild, error) {
 	for _, listener := range []string{"HTTPS", "MQTT", "MQTTPLAIN", "AMQPPLAIN", "CONSOLE"} {
 		cmd.Env = append(cmd.Env, "NAVE_LISTEN_"+listener+"=127.0.0.1:0")
 	}
-	cmd.Env = append(cmd.Env, "NAVE_LISTEN_AMQP=off", "NAVE_LOG_LEVEL=warn", "NAVE_HUB_FEEDBACKEVERY="+compareFeedback.String())
+	for _, limit := range []string{"ADDRESSPERSECOND", "TENANTPERSECOND", "APPLICATIONPERHOUR", "TOKENSPERMINUTE"} {
+		cmd.Env = append(cmd.Env, "NAVE_CONNECTIVITY_RATELIMIT_"+limit+"=0")
+	}
+	cmd.Env = append(cmd.Env, "NAVE_LISTEN_AMQP=off", "NAVE_DPS_HOST=dps.localhost", "NAVE_LOG_LEVEL=warn", "NAVE_HUB_FEEDBACKEVERY="+compareFeedback.String())
 	e := &env{data: dir, environ: func(string) string { return "" }}
 	n := &naveChild{}
 	var last error

@@ -248,6 +248,11 @@ func (c *client) do(r *http.Request, out any) error {
 	if err != nil {
 		return err
 	}
+	return decode(answer, out)
+}
+
+// decode reads an answer into out unless that is nil, and closes it.
+func decode(answer *http.Response, out any) error {
 	defer answer.Body.Close()
 	if out == nil || answer.StatusCode == http.StatusNoContent {
 		return nil

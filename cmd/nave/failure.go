@@ -104,7 +104,15 @@ func answerFailure(r *http.Response) error {
 		}
 	}
 	var old struct{ Message, ExceptionMessage string }
+	var provisioning struct {
+		ErrorCode  int
+		Message    string
+		TrackingID string `json:"trackingId"`
+	}
 	switch {
+	case f.readProblem(body): // connectivity-api 4
+	case json.Unmarshal(body, &provisioning) == nil && provisioning.ErrorCode != 0: // dps 3.13
+		f.code, f.text, f.tracking = fault.Lookup(provisioning.ErrorCode, fault.DPS), provisioning.Message, provisioning.TrackingID
 	case json.Unmarshal(body, &own) == nil && own.Error != nil:
 		o := own.Error
 		f.code, f.text, f.fix, f.tracking = codeOf(o.Code, o.Name), o.Message, o.Fix, o.Tracking

@@ -181,8 +181,26 @@ func (e *env) showIdentity(c *client, i *identity, raw json.RawMessage) error {
 	e.facts(name, i.id(), "Status", i.Status, "Reason", reason, "Connection", i.State, "Last activity", when(i.Active),
 		"Waiting messages", strconv.Itoa(i.Pending), "Signs in with", auth, "Edge", edge, "Scope", i.Scope,
 		"Parents", strings.Join(i.Parents, ", "), "Managed by", i.ManagedBy, "Generation", i.Generation, "ETag", i.ETag,
-		"Connection string", c.connectionString(i, false))
+		"SIM", linkedSIM(raw), "Connection string", c.connectionString(i, false))
 	return nil
+}
+
+// linkedSIM returns the SIM of a device and its status, or what its registration
+// wishes for; "" without any. It is no part of identity, which is written back.
+func linkedSIM(raw json.RawMessage) string {
+	var i struct {
+		Connectivity struct{ ProductID, ICCID, Status string } `json:"connectivity"`
+	}
+	if json.Unmarshal(raw, &i) != nil {
+		return ""
+	}
+	switch c := i.Connectivity; {
+	case c.ProductID != "":
+		return c.ProductID + ", " + c.Status
+	case c.ICCID != "":
+		return "none, wished for is ICCID " + c.ICCID
+	}
+	return ""
 }
 
 // printRaw writes JSON as it came, indented.

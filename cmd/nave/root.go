@@ -93,8 +93,8 @@ find in the data folder; or any compatible hub with --login.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupRun, serveCommand(e), simulateCommand(e), benchCommand(e))
-	add(groupDevices, deviceCommand(e), moduleCommand(e), twinCommand(e), methodCommand(e), c2dCommand(e), controlCommand(e))
+	add(groupRun, serveCommand(e), simulateCommand(e), benchCommand(e), platformCommand(e))
+	add(groupDevices, deviceCommand(e), dpsCommand(e), moduleCommand(e), twinCommand(e), methodCommand(e), c2dCommand(e), controlCommand(e), simCommand(e), appCommand(e))
 	add(groupFind, monitorCommand(e), explainCommand(e), whyCommand(e), statusCommand(e))
 	add(groupHub, policyCommand(e), groupCommand(e), authorityCommand(e), injectCommand(e), configCommand(e))
 	root.AddCommand(versionCommand(e))

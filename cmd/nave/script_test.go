@@ -17,6 +17,7 @@ import (
 	"github.com/nave-hub/nave/internal/cred"
 	"github.com/nave-hub/nave/internal/mqtt"
 	"github.com/nave-hub/nave/internal/navetest"
+	"github.com/nave-hub/nave/internal/node"
 )
 
 // TestScripts runs testdata/*.txt, each against a node of its own. A script is
@@ -98,9 +99,9 @@ type stage struct {
 	packet  uint16
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, change ...func(*node.Config)) *stage {
 	t.Helper()
-	k := navetest.Start(t)
+	k := navetest.Start(t, change...)
 	for name, value := range map[string]string{"NAVE_DATA": filepath.Dir(k.Node.CAFile()), "NAVE_CONSOLE": "", "NAVE_TOKEN": "", "NAVE_LOGIN": "", "NAVE_HUB": "", "NAVE_CONFIG": "", "NO_COLOR": ""} {
 		t.Setenv(name, value)
 	}
@@ -111,13 +112,26 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pem, _ := ca.PEM()
-	plant := filepath.Join(t.TempDir(), "plant.pem")
-	if err := os.WriteFile(plant, pem, 0o600); err != nil {
+	pem, key := ca.PEM()
+	cert, certKey, err := ca.Client("press-7", time.Hour)
+	if err != nil {
 		t.Fatal(err)
 	}
+	files := t.TempDir()
+	for name, text := range map[string][]byte{"plant.pem": pem, "plant.key": key, "press.pem": cert, "press.key": certKey} {
+		if err := os.WriteFile(filepath.Join(files, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	provisioning, err := k.Node.DPS().OwnerConnection(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	provisioning += ";GatewayHostName=" + k.Node.Address("https")
 	return &stage{Kit: k, devices: map[string]*mqtt.Client{}, acked: make(chan uint16, 16),
-		names: map[string]string{"LOGIN": login.String(), "WRONG": wrong.String(), "CA": k.Node.CAFile(), "PLANT": plant, "TMP": t.TempDir()}}
+		names: map[string]string{"LOGIN": login.String(), "WRONG": wrong.String(), "CA": k.Node.CAFile(), "PLANT": filepath.Join(files, "plant.pem"), "PLANTKEY": filepath.Join(files, "plant.key"),
+			"PRESS": filepath.Join(files, "press.pem"), "PRESSKEY": filepath.Join(files, "press.key"), "DPSLOGIN": provisioning,
+			"SCOPE": k.Node.DPS().Scope(), "MQTT": k.Node.Address("mqtt"), "TMP": t.TempDir()}}
 }
 
 func (s *stage) play(t *testing.T, name string, p *step) {

@@ -172,6 +172,9 @@ func (e *env) welcome(ctx context.Context, n *node.Node, conf *node.Config, fres
 		"CA file", absolute(n.CAFile()), "Status page", c.base+"/?token="+c.token)
 	e.block("Service connection string (policy iothubowner)", s.Service)
 	e.block("Event Hubs connection string (policy service)", s.Events)
+	if err := e.welcomeDPS(ctx, n); err != nil {
+		return err
+	}
 	name := "DEVICE"
 	if first != nil {
 		name = first.Device
@@ -210,6 +213,9 @@ func (e *env) suggest(conf *node.Config, device, ca string) {
 	e.print("%s monitor%s", nave, at)
 	e.print("%s simulate --devices 10 --rate 5%s", nave, at)
 	e.print("%s c2d send %s 'hello'%s", nave, shellWord(device), at)
+	if conf.DPS.Enabled {
+		e.print("%s dps enrollment create sensor1%s", nave, at)
+	}
 	if ca != "" {
 		e.print("")
 		e.print("SDKs must trust the CA, for example: export NODE_EXTRA_CA_CERTS=%s", shellWord(absolute(ca)))

@@ -19,6 +19,7 @@ type simulation struct {
 	duration time.Duration
 	prefix   string
 	qos      int
+	enrol    enrolFlags
 }
 
 func simulateCommand(e *env) *cobra.Command {
@@ -32,8 +33,14 @@ receives messages and desired properties, renews its token, and comes back after
 loss, sending again what was not acknowledged. Ctrl-C disconnects them in order,
 deletes them and prints what they did.
 
+With --provision the devices are not created: each registers at the provisioning
+service with a key that is derived from its group's, waits until the service has
+assigned a hub, and connects there. The group is made when there is none, and deleted
+with the devices and their registrations, unless --keep says otherwise.
+
 The hub is the node on this machine, or that of --login.`,
 		Example: `  nave simulate --devices 100 --rate 50
+  nave simulate --provision --devices 1000 --group fleet
   nave simulate --devices 2000 --rate 500 --duration 10m --twin 30s --output json
   nave simulate --login "HostName=…;SharedAccessKeyName=iothubowner;SharedAccessKey=…"`,
 		Args: cobra.NoArgs,
@@ -52,11 +59,14 @@ The hub is the node on this machine, or that of --login.`,
 	f.BoolVar(&s.keep.keep, "keep", false, "leave the devices on the hub")
 	f.BoolVar(&s.keep.reuse, "reuse", false, "take devices that exist, with new keys, and leave them")
 	s.reach.flags(cmd)
+	s.enrol.add(cmd, e)
 	return cmd
 }
 
 func (s *simulation) check() error {
 	switch {
+	case !s.enrol.on && (s.enrol.group != "" || s.enrol.reach.over != load.OverMQTT):
+		return misuse("Add --provision.", "--group and --provision-over are for fleets that provision themselves")
 	case s.devices < 1 || s.devices > 100_000:
 		return misuse("", "--devices is %d, 1 to 100000 are possible", s.devices)
 	case s.qos < 0 || s.qos > 1:
@@ -81,6 +91,9 @@ func (s *simulation) run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer h.Close()
+	if s.enrol.on {
+		return s.runProvisioned(ctx, e, h)
+	}
 	devices := load.Devices(s.prefix, s.devices)
 	fleet, err := load.NewFleet(h.Service, h.Target(), devices, s.fleet)
 	if err != nil {
@@ -93,6 +106,11 @@ func (s *simulation) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	return e.reportFleet(fleet)
+}
+
+// reportFleet prints what a fleet has done.
+func (e *env) reportFleet(fleet *load.Fleet) (err error) {
 	sum := fleet.Summary()
 	if e.json() {
 		err = e.printJSON(sum)

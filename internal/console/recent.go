@@ -9,6 +9,7 @@ import (
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/fault"
+	"github.com/nave-hub/nave/internal/hub"
 )
 
 // recentSize is how many occurrences a Recent keeps when it is not told.
@@ -41,6 +42,13 @@ type Occurrence struct {
 	Tracking string       `json:"trackingId"`
 }
 
+// What a SIM that carries no traffic does to its device, in place of what the
+// code says (connectivity-api RP-6).
+const (
+	whySIM = "The device is linked to a SIM that carries no traffic, so it is treated like a disabled one."
+	fixSIM = "Put the SIM into service with 'nave sim activate', or part it from the device with 'nave sim unlink'."
+)
+
 // NewRecent returns a Recent for n occurrences, 1,000 when n is 0.
 func NewRecent(n int) *Recent {
 	if n <= 0 {
@@ -57,6 +65,9 @@ func (r *Recent) Record(host, op string, on nave.ID, why *fault.Error) {
 	e := fault.From(why)
 	o := Occurrence{Time: e.At, Hub: host, Op: op, Device: on.Device, Module: on.Module, Code: e.Code.ID, Name: e.Code.Name,
 		Family: e.Code.Family, Text: e.Text, Why: e.Code.Why, Fix: e.Code.Fix, Retry: e.Code.Retry.String(), Tracking: e.Tracking}
+	if hub.Stopped(e) != "" {
+		o.Why, o.Fix = whySIM, fixSIM
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ring[r.next] = o
@@ -69,13 +80,14 @@ func (r *Recent) Record(host, op string, on nave.ID, why *fault.Error) {
 // Filter chooses occurrences; an empty field matches all.
 type Filter struct {
 	Hub, Device string
+	Besides     string // another host that counts with Hub
 	Module      string
 	Code        string // number or name, in any letter case
 	Top         int    // greatest number, 0 for all
 }
 
 func (f *Filter) matches(o *Occurrence) bool {
-	return (f.Hub == "" || strings.EqualFold(f.Hub, o.Hub)) && (f.Device == "" || f.Device == o.Device) &&
+	return (f.Hub == "" || strings.EqualFold(f.Hub, o.Hub) || f.Besides != "" && strings.EqualFold(f.Besides, o.Hub)) && (f.Device == "" || f.Device == o.Device) &&
 		(f.Module == "" || f.Module == o.Module) &&
 		(f.Code == "" || f.Code == strconv.Itoa(o.Code) || strings.EqualFold(f.Code, o.Name))
 }
@@ -105,6 +117,9 @@ func (r *Recent) List(f Filter) []Occurrence {
 func (s *server) listRecent(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	f := Filter{Hub: q.Get("hub"), Device: q.Get("device"), Module: q.Get("module"), Code: q.Get("code")}
+	if s.o.DPS != nil { // a device's registrations are part of its history
+		f.Besides = s.o.DPS.Host()
+	}
 	if text := q.Get("top"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {

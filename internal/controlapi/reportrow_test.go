@@ -283,7 +283,7 @@ func (d *unit) once() string {
 // TestRegistry provokes each of the twelve codes and no other (iot-v1 15.11).
 func TestRegistry(t *testing.T) {
 	s := openSite(t)
-	s.row(t, "twelve codes", func(x *row) {
+	s.row(t, "CODE-2000 CODE-4000 CODE-4001 CODE-4002 CODE-4003 CODE-4004 CODE-4009 CODE-4013 CODE-4015 CODE-4022 CODE-4029 CODE-5003 twelve codes", func(x *row) {
 		d := x.d(1)
 		d.feed(d.i0()).want(201, 2000)
 		d.feed("{").want(400, 4000)

@@ -182,6 +182,9 @@ func (s *Service) tryHub(ctx context.Context, l *LinkedHub) error {
 		return nil
 	}
 	e := fault.From(err)
+	if cause := errors.Unwrap(e); e.Code.HTTP >= 500 && cause != nil {
+		return fault.DPSServiceUnavailable.Wrap(err, "the hub %s could not be asked: %s. Is the address right, and its certificate one that the node trusts (dps.linkedCA)?", l.Name, cause)
+	}
 	if e.Code.HTTP == 429 || e.Code.HTTP >= 500 {
 		return translated(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -35,10 +37,17 @@ type remote struct {
 	web               *http.Client
 }
 
-// remoteWeb is the client of all remote hubs; the addresses are the operator's
-// own, so any is allowed.
-var remoteWeb = &http.Client{Timeout: remoteTime,
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// remoteWeb calls remote hubs whose certificates the system's CAs vouch for.
+var remoteWeb = RemoteClient(nil)
+
+// RemoteClient returns a client for NewRemoteOver that trusts the CAs, nil for
+// those of the system. The addresses are the operator's own, so any is allowed.
+func RemoteClient(roots *x509.CertPool) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: t, Timeout: remoteTime,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
 
 // NewRemote returns a hub behind its service API by a connection string with
 // HostName, SharedAccessKeyName and SharedAccessKey; DPSArgumentInvalid.

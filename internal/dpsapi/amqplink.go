@@ -128,6 +128,7 @@ func (c *amqpConn) work() {
 
 func (c *amqpConn) serve(j *job) {
 	m, r, err := c.perform(j.d)
+	time.Sleep(c.server.o.Pause)
 	if err != nil {
 		e := refusal(err)
 		c.server.o.note(c.service, operationOf(m).String(), c.id, c.remote, e)

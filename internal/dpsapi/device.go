@@ -21,6 +21,10 @@ type DeviceOptions struct {
 	Services []*dps.Service // the instances of this process, chosen by the id scope of a call
 	Log      *slog.Logger   // slog.Default when nil
 
+	// Pause is what an answer waits at least: Java's SDK starts to wait for it
+	// only after it has sent the request, and misses one that was there before.
+	Pause time.Duration
+
 	// Limits of a connection (dps 2.4).
 	Idle   time.Duration // until the first request that is not refused; default 60 s
 	Linger time.Duration // after the last answer that was news; default 10 min

@@ -14,23 +14,23 @@ import (
 func TestErrorRows(t *testing.T) {
 	k := open(t)
 	c := k.owner(t)
-	t.Run("DPS-242 DPS-263 GET missing enrolment", func(t *testing.T) {
+	t.Run("DPS-242 CODE-404201 DPS-263 GET missing enrolment", func(t *testing.T) {
 		c.in(t).do("GET", "/enrollments/none", "").want(404, 404201)
 	})
-	t.Run("DPS-243 DPS-263 GET missing registration", func(t *testing.T) {
+	t.Run("DPS-243 CODE-404202 DPS-263 GET missing registration", func(t *testing.T) {
 		c.in(t).do("GET", "/registrations/none", "").want(404, 404202)
 	})
-	t.Run("DPS-244 DPS-263 made-up operation", func(t *testing.T) {
+	t.Run("DPS-244 CODE-404203 DPS-263 made-up operation", func(t *testing.T) {
 		d := k.enrol(t, "op")
 		a := d.poll("5.0000000000000000.00000000-0000-0000-0000-000000000000").want(404, 404203)
 		if a.header.Get("x-ms-error-code") != "404203" || a.get("trackingId") == "" || a.get("message") == "" || a.get("timestampUtc") == "" {
 			t.Errorf("%s with %v", a.raw, a.header)
 		}
 	})
-	t.Run("DPS-245 DPS-263 GET missing group", func(t *testing.T) {
+	t.Run("DPS-245 CODE-404204 DPS-263 GET missing group", func(t *testing.T) {
 		c.in(t).do("GET", "/enrollmentGroups/none", "").want(404, 404204)
 	})
-	t.Run("DPS-253 DPS-263 two PUTs of an enrolment", func(t *testing.T) {
+	t.Run("DPS-253 CODE-409201 DPS-263 two PUTs of an enrolment", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/enrollments/two", keyed("two")).want(200, 0)
 		c.do("PUT", "/enrollments/two", keyed("two")).want(409, 409201)
@@ -38,7 +38,7 @@ func TestErrorRows(t *testing.T) {
 			t.Error(codes)
 		}
 	})
-	t.Run("DPS-254 DPS-263 two PUTs of a group", func(t *testing.T) {
+	t.Run("DPS-254 CODE-409202 DPS-263 two PUTs of a group", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/enrollmentGroups/two", keyedGroup("two")).want(200, 0)
 		c.do("PUT", "/enrollmentGroups/two", keyedGroup("two")).want(409, 409202)

@@ -1,10 +1,8 @@
 package dpsapi_test
 
 import (
-	"crypto/tls"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/nave-hub/nave/internal/cred"
 	"github.com/nave-hub/nave/internal/dps"
@@ -87,45 +85,15 @@ func TestGroupRows(t *testing.T) {
 }
 
 func TestUnverifiedReference(t *testing.T) {
-	ca, err := cred.NewCAOf(cred.EC256, "reference", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, _ := ca.PEM()
-	upload := func(verified bool) func(put func(kind, key string, v any)) {
-		return func(put func(kind, key string, v any)) {
-			put(dps.KindCertificate, "reference", dps.Certificate{Name: "reference", PEM: string(text), Verified: verified})
-		}
-	}
-	k := open(t, func(s *setup) { s.rows = upload(false) })
+	ca, certPEM := root(t, "reference")
+	k := open(t)
 	t.Run("DPS-177 reference to an unverified certificate", func(t *testing.T) {
 		c := k.owner(t)
+		c.do("PUT", "/certificates/reference", upload(certPEM, "")).want(200, 0)
 		c.do("PUT", "/enrollmentGroups/reference", `{"enrollmentGroupId":"reference","attestation":{"type":"x509","x509":{"caReferences":{"primary":"reference"}}}}`).want(200, 0)
-		certPEM, keyPEM, err := ca.Client("leaf-1", time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pair, err := tls.X509KeyPair(certPEM, keyPEM)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := k.device(t, "leaf-1").withCert(pair)
+		d := k.device(t, "leaf-1").withCert(issued(t, ca, "leaf-1"))
 		d.register("").want(401, 401002)
-		k.options.rows = upload(true)
-		k.fill(t) // a change that no node hears of counts after a second
-		d.accepted()
+		c.do("PUT", "/certificates/reference", upload(certPEM, `,"isVerified":true`), "If-Match: *").want(200, 0)
+		d.register("").want(202, 0)
 	})
-}
-
-// accepted registers until the service has read a change of its store.
-func (d *device) accepted() {
-	d.t.Helper()
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
-		if a := d.register(""); a.code == 202 {
-			return
-		} else if a.code != 401 {
-			d.t.Fatalf("%d %s", a.code, a.raw)
-		}
-	}
-	d.t.Fatal("the device is never accepted")
 }

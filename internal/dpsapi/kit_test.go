@@ -178,31 +178,6 @@ func (k *kit) start(t testing.TB) {
 	})
 }
 
-// serverIdentity is what all kits show to clients, and what these trust.
-type serverIdentity struct {
-	pair  tls.Certificate
-	roots *x509.CertPool
-}
-
-// identity is made once, as keys take long.
-var identity = sync.OnceValues(func() (*serverIdentity, error) {
-	ca, err := cred.NewCAOf(cred.EC256, "kit", time.Hour*24)
-	if err != nil {
-		return nil, err
-	}
-	certPEM, keyPEM, err := ca.ServerEC([]string{serviceHost, globalHost}, time.Hour*24)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, err
-	}
-	s := &serverIdentity{pair, x509.NewCertPool()}
-	s.roots.AddCert(ca.Cert)
-	return s, nil
-})
-
 // listen opens the three ports with a certificate that names the instance.
 // Client certificates are asked for and not judged (dps 1.5).
 func (k *kit) listen(t testing.TB) {
@@ -291,7 +266,7 @@ func (k *kit) web(work *sync.WaitGroup, onMQTT, onAMQP served) http.Handler {
 			return
 		}
 		certs := r.TLS.PeerCertificates
-		if dpsapi.WithoutCertificate(r.URL.RawQuery) {
+		if dpsapi.WithoutCertificate(protocol, r.URL.RawQuery) {
 			certs = nil
 		}
 		nc := newSocket(ws)

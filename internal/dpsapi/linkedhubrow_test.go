@@ -111,7 +111,7 @@ func TestLinkedHubRows(t *testing.T) {
 		}
 		k.enrol(t, "remote-2", func(e *dps.Enrollment) { e.Hubs = []string{remoteHost} }).assigned("") // the masked key did not replace the stored one
 	})
-	t.Run("DPS-261 conflicts", func(t *testing.T) {
+	t.Run("DPS-261 CODE-409210 conflicts", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/linkedHubs/"+remoteHost, body).want(409, 409210)
 		c.do("PUT", "/linkedHubs/"+remoteHost, body, "If-None-Match: *").want(409, 409210)
@@ -136,7 +136,7 @@ func TestLinkedHubRows(t *testing.T) {
 			t.Errorf("%s", a.raw)
 		}
 	})
-	t.Run("DPS-251 a hub that is not linked", func(t *testing.T) {
+	t.Run("DPS-251 CODE-404210 a hub that is not linked", func(t *testing.T) {
 		c := c.in(t)
 		c.do("GET", "/linkedHubs/none", "").want(404, 404210)
 		c.do("DELETE", "/linkedHubs/"+remoteHost+"?force=true", "").want(204, 0)

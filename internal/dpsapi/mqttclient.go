@@ -111,6 +111,7 @@ func (c *mqttClient) answer(t *deviceTopic, payload []byte) error {
 
 // send publishes an answer, or keeps it until the client subscribes.
 func (c *mqttClient) send(topic string, body []byte) error {
+	time.Sleep(c.server.o.Pause)
 	if c.subscribed {
 		return c.deliver(topic, body)
 	}

@@ -219,8 +219,11 @@ func TestProtocols(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]bool{"": false, "iothub-no-client-cert=true": true, "a=b&iothub-no-client-cert=True": true, "iothub-no-client-cert=false": false} {
-		if got := WithoutCertificate(query); got != want {
+		if got := WithoutCertificate(MQTTProtocol, query); got != want {
 			t.Errorf("%q is %t", query, got)
+		}
+		if WithoutCertificate(AMQPProtocol, query) {
+			t.Errorf("%q takes the certificate from AMQP", query)
 		}
 	}
 }

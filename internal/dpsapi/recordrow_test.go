@@ -87,7 +87,7 @@ func TestRecordRows(t *testing.T) {
 		k.onHub(t, "hub-b.test", "Pump#7")
 		c.do("GET", "/deviceRecords/two", "").is("status", "active", "overrides.deviceId", "Pump#7")
 	})
-	t.Run("DPS-256 conflicts of device records", func(t *testing.T) {
+	t.Run("DPS-256 CODE-409205 conflicts of device records", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/deviceRecords/r1", `{"deviceId":"dev-1"}`).want(200, 0)
 		c.do("PUT", "/deviceRecords/R1", `{"deviceId":"dev-1"}`).want(409, 409205)
@@ -113,7 +113,7 @@ func TestGroupRecordRows(t *testing.T) {
 	g := k.group(t, "fleet")
 	g.member(t, "first").assigned("")
 	g.member(t, "second").assigned("")
-	t.Run("DPS-257 quota below usage", func(t *testing.T) {
+	t.Run("DPS-257 CODE-409206 quota below usage", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/groupRecords/fleet", `{"maxRegistrations":5}`).want(409, 409206)
 		c.do("PUT", "/groupRecords/fleet", `{"maxRegistrations":1}`, "If-Match: *").want(409, 409206)
@@ -153,7 +153,7 @@ func TestLogRows(t *testing.T) {
 	for range 3 {
 		d.assigned("")
 	}
-	t.Run("DPS-260 the log", func(t *testing.T) {
+	t.Run("DPS-260 CODE-409209 the log", func(t *testing.T) {
 		c := c.in(t)
 		all := c.do("GET", "/provisioningRecords?registrationId=ONE", "").want(200, 0).list("operationId")
 		if len(all) != 3 {
@@ -183,7 +183,7 @@ func TestLogRows(t *testing.T) {
 		c.do("DELETE", "/provisioningRecords/5.old", "").want(204, 0)
 		c.do("DELETE", "/provisioningRecords/5.old", "").want(404, 404209)
 	})
-	t.Run("DPS-260 an operation that runs", func(t *testing.T) {
+	t.Run("DPS-260 CODE-409209 an operation that runs", func(t *testing.T) {
 		c := c.in(t)
 		w := newWebhook(t, `{"iotHubHostName":"hub-a.test"}`)
 		w.hold = make(chan struct{})
@@ -202,7 +202,7 @@ func TestLogRows(t *testing.T) {
 func TestSettingsRows(t *testing.T) {
 	k := open(t)
 	c := k.owner(t)
-	t.Run("DPS-259 default", func(t *testing.T) {
+	t.Run("DPS-259 CODE-409208 default", func(t *testing.T) {
 		c := c.in(t)
 		c.do("DELETE", "/provisioningSettings/default", "").want(409, 409208)
 		c.do("PUT", "/provisioningSettings/DEFAULT", `{}`).want(409, 409208)
@@ -302,7 +302,7 @@ func TestDeviceGroupRows(t *testing.T) {
 		c.do("PUT", "/deviceRecords/dev-2", `{"deviceGroupIds":[]}`, "If-Match: *").want(200, 0)
 		c.do("GET", "/deviceGroups/set", "").is("memberCount", "0")
 	})
-	t.Run("DPS-258 conflicts", func(t *testing.T) {
+	t.Run("DPS-258 CODE-409207 conflicts", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/deviceGroups/set", `{}`).want(409, 409207)
 		c.do("PUT", "/deviceGroups/set/devices/dev-1", "").want(200, 0)

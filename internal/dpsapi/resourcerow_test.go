@@ -23,9 +23,9 @@ func TestMissingRows(t *testing.T) {
 		id, path string
 		code     int
 	}{
-		{"DPS-246", "/deviceRecords", 404205}, {"DPS-247", "/groupRecords", 404206}, {"DPS-248", "/deviceGroups", 404207},
-		{"DPS-249", "/provisioningSettings", 404208}, {"DPS-250", "/provisioningRecords", 404209}, {"DPS-251", "/linkedHubs", 404210},
-		{"DPS-252", "/certificateAuthorities", 404211}, {"trust bundle", "/trustBundles", 404000}, {"credential policy", "/credentialPolicies", 404000},
+		{"DPS-246 CODE-404205", "/deviceRecords", 404205}, {"DPS-247 CODE-404206", "/groupRecords", 404206}, {"DPS-248 CODE-404207", "/deviceGroups", 404207},
+		{"DPS-249 CODE-404208", "/provisioningSettings", 404208}, {"DPS-250 CODE-404209", "/provisioningRecords", 404209}, {"DPS-251 CODE-404210", "/linkedHubs", 404210},
+		{"DPS-252 CODE-404211", "/certificateAuthorities", 404211}, {"trust bundle", "/trustBundles", 404000}, {"credential policy", "/credentialPolicies", 404000},
 		{"certificate", "/certificates", 404000},
 	} {
 		t.Run(row.id+" "+row.path, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestAuthorityRows(t *testing.T) {
 			t.Errorf("%s", a.raw)
 		}
 	})
-	t.Run("DPS-262 conflicts", func(t *testing.T) {
+	t.Run("DPS-262 CODE-409211 conflicts", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", path, `{"certificateAuthorityType":"LocalCertificateAuthority"}`).want(409, 409211)
 		c.do("PUT", "/credentialPolicies/policy1", `{"certificateAuthorityName":"ca1","keyTypes":["ec256"]}`).want(200, 0)

@@ -121,7 +121,7 @@ func TestConflict(t *testing.T) {
 	d := k.enrol(t, "conflict-1", w.custom)
 	first := d.register(`{"payload":{"n":1}}`).want(202, 0)
 	<-w.asked
-	t.Run("DPS-255 another payload while the webhook sleeps", func(t *testing.T) {
+	t.Run("DPS-255 CODE-409203 another payload while the webhook sleeps", func(t *testing.T) {
 		a := d.register(`{"payload":{"n":2}}`).want(409, 409203)
 		if a.header.Get("x-ms-error-code") != "409203" {
 			t.Errorf("%v", a.header)

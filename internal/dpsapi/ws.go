@@ -42,8 +42,13 @@ func ChooseProtocol(offered []string) (protocol, token string) {
 }
 
 // WithoutCertificate says whether the query asks that the connection counts as
-// one without client certificate, as Java's SDK does (dps 2.6).
-func WithoutCertificate(rawQuery string) bool {
+// one without client certificate (dps 2.6). With AMQP it never does: Java's SDK
+// asks for it there whatever it has, and a device that proves itself with a
+// certificate would not get in.
+func WithoutCertificate(protocol, rawQuery string) bool {
+	if protocol != MQTTProtocol {
+		return false
+	}
 	q, _ := url.ParseQuery(rawQuery) // what can be read of it counts
 	for name, values := range q {
 		if strings.EqualFold(name, "iothub-no-client-cert") && len(values) > 0 && strings.EqualFold(values[0], "true") {

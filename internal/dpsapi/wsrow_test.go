@@ -37,6 +37,12 @@ func TestWebSocket(t *testing.T) {
 		x := k.device(t, "ws-2").withCert(c)
 		x.mqttOn(x.socket("/mqtt?iothub-no-client-cert=true", "mqtt")).register("").want(401, 401002)
 	})
+	t.Run("DPS-082 AMQP and iothub-no-client-cert, with a certificate", func(t *testing.T) {
+		c := selfSigned(t, "ws-3")
+		k.enrolCert(t, "ws-3", c)
+		x := k.device(t, "ws-3").withCert(c)
+		x.amqpOn(x.socket("/$iothub/websocket?iothub-no-client-cert=true", "AMQPWSB10"), x.sasl()).ask(registerMessage(""))
+	})
 	t.Run("DPS-083 packets and frames", func(t *testing.T) {
 		nc := d.socket("/$iothub/websocket", "mqtt").(*socket)
 		m := &mqttPeer{t: t, d: d, nc: nc}

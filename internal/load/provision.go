@@ -121,8 +121,8 @@ type exchange interface {
 
 // Pace says when a device asks for its operation.
 type Pace struct {
-	Eager      bool   // the first question comes at once; later ones, and without Eager all, after the pause that the service asks for
-	Registered func() // the service has taken the registration; may be nil
+	First      time.Duration // before the first question: 0 as long as the service asks for, below 0 not at all; later ones obey the service
+	Registered func()        // the service has taken the registration; may be nil
 }
 
 // Register registers a device and asks until the service is done; refusals that pass are obeyed for two minutes. An outcome other than
@@ -167,7 +167,11 @@ func (p *Provisioner) converse(ctx context.Context, x exchange, pace Pace) (*Ass
 		default:
 			return a.assignment(polls)
 		}
-		if (polls > 0 || !pace.Eager) && !wait(ctx, max(a.after, time.Second)) {
+		pause := max(a.after, time.Second)
+		if polls == 0 && pace.First != 0 {
+			pause = pace.First
+		}
+		if pause > 0 && !wait(ctx, pause) {
 			return nil, context.Cause(ctx)
 		}
 		polls++

@@ -36,7 +36,7 @@ func RunProvision(ctx context.Context, p *Provisioner, o ProvisionRun) (*Result,
 			return err
 		}
 		begun := time.Now()
-		a, err := p.Register(ctx, Enrolled{ID: id, Key: key}, Pace{Eager: true})
+		a, err := p.Register(ctx, Enrolled{ID: id, Key: key}, Pace{First: -1})
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}

@@ -110,7 +110,7 @@ func (n *Node) openConnectivity(ctx context.Context) (err error) {
 	host := strings.ToLower(n.conf.Hub.Host)
 	s := &connectivity{}
 	n.sims = s
-	s.apps, err = oauth.OpenApps(ctx, oauth.AppsOptions{Host: host, DB: n.db.Scope("connectivity"), Bus: n.bus, Lifetime: c.TokenLifetime, Secret: key, Log: n.log})
+	s.apps, err = oauth.OpenApps(ctx, oauth.AppsOptions{Host: host, DB: n.db.Scope("connectivity:" + host), Bus: n.bus, Lifetime: c.TokenLifetime, Secret: key, Log: n.log})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ type Control struct {
 	MQTTLifetime   time.Duration  `koanf:"mqttLifetime" default:"1h" doc:"How long MQTT credentials of control devices live, 1m to 24h."`
 	Plan           string         `koanf:"plan" default:"standard" doc:"Plan of control devices that name none: starter or standard."`
 	PlanValues     map[string]any `koanf:"planValues" doc:"Values in place of those of every plan: request_max_bytes, batch_max_items, payload_max_bytes, and interval (seconds) and burst of catalog, desired, feed, credential, token, mqtt_feed, such as feed.burst."`
-	Retention      time.Duration  `koanf:"retention" default:"2160h" doc:"How long feed data and its message ids are kept, at least 720h."`
+	Retention      time.Duration  `koanf:"retention" default:"2160h" doc:"How long feed data and its message ids, closed desired states and the audit log are kept, at least 720h."`
 	Broker         string         `koanf:"broker" default:"" doc:"URL at which control devices reach MQTT, mqtts://host:port; empty: the hub's host with the port of listen.mqtt."`
 	TrustedProxies []string       `koanf:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-Proto and X-Forwarded-For count for iot/v1."`
 }

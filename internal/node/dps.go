@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -28,6 +29,7 @@ type DPS struct {
 	Host      string            `koanf:"host" default:"" doc:"Host name of its two endpoints; empty: dps. before the first hub's name, and 127.0.0.2 when that is localhost."`
 	Aliases   []string          `koanf:"aliases" doc:"Other names and addresses that clients dial for it, such as global.azure-devices-provisioning.net."`
 	Scope     string            `koanf:"idScope" default:"" doc:"Id scope of a new service, such as 0ne0000ABCD; empty: made at random once."`
+	LinkedCA  string            `koanf:"linkedCA" default:"" doc:"PEM file with CAs that vouch for linked hubs elsewhere, besides those of the system."`
 	Locations map[string]string `koanf:"locations" doc:"Network (10.0.0.0/8) to location, for the allocation policy geoLatency."`
 	Policies  []Policy          `koanf:"policies" doc:"Shared access policies with fixed keys, name, rights, primaryKey, secondaryKey; provisioningserviceowner is made at the first start."`
 }
@@ -36,6 +38,10 @@ type DPS struct {
 // localhost: SDKs dial fixed ports, so it needs a name or address of its own,
 // and this one needs no resolver.
 const loopbackDPS = "127.0.0.2"
+
+// answerPause is what a device waits at least for an answer over MQTT and AMQP,
+// see dpsapi.DeviceOptions.
+const answerPause = 50 * time.Millisecond
 
 // dpsHost returns the host name of the provisioning service.
 func (c *Config) dpsHost() string {
@@ -103,24 +109,45 @@ func (n *Node) openDPS(ctx context.Context) error {
 		return err
 	}
 	host := n.conf.dpsHost()
-	db := n.db.Scope("dps")
+	db := n.db.Scope("dps:" + host)
+	remote := dps.NewRemote
+	if c.LinkedCA != "" {
+		roots, err := trusted("dps.linkedCA", c.LinkedCA)
+		if err != nil {
+			return err
+		}
+		web := dps.RemoteClient(roots)
+		remote = func(connection string) (dps.Target, error) { return dps.NewRemoteOver(connection, web) }
+	}
 	p := &provisioning{}
 	if p.gate, err = gate.New(ctx, gate.Options{Hub: host, DB: db, Now: n.now, Log: n.log}); err != nil {
 		return err
 	}
 	p.service, err = dps.Open(ctx, dps.Options{Host: host, Aliases: c.Aliases, Scope: newScope(c.Scope), DB: db, Bus: n.bus, Gate: p.gate,
-		Local: n.target, Locate: locate, Key: key,
+		Local: n.target, Remote: remote, Locate: locate, Key: key,
 		Report: func(op, registration string, why *fault.Error) {
-			n.recent.Record(host, op, nave.ID{Device: registration}, why)
+			n.recent.Record(host, op, nave.ID{Device: registration}, withCause(why))
 		}, Log: n.log})
 	if err != nil {
 		return errors.Join(err, p.gate.Close())
 	}
 	p.http = dpsapi.New(dpsapi.Options{Service: p.service, Log: n.log})
-	o := dpsapi.DeviceOptions{Services: []*dps.Service{p.service}, Log: n.log}
+	o := dpsapi.DeviceOptions{Services: []*dps.Service{p.service}, Log: n.log, Pause: answerPause}
 	p.mqtt, p.amqp = dpsapi.NewMQTT(o), dpsapi.NewAMQP(o)
 	n.dps = p
 	return n.seedDPS(ctx)
+}
+
+// withCause returns a failure with what lies behind it, which devices are not
+// told: whether an enrolment exists is not their business, but the operator's.
+func withCause(why *fault.Error) *fault.Error {
+	cause := errors.Unwrap(why)
+	if cause == nil {
+		return why
+	}
+	told := *why
+	told.Text += " (" + cause.Error() + ")"
+	return &told
 }
 
 // newScope returns the id scope for a new service, in the published form.
@@ -215,11 +242,11 @@ func (n *Node) serveDPS(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		n.dps.http.ServeHTTP(w, r)
 		return
 	}
+	nc, protocol := upgrade(w, r, dpsapi.MQTTProtocol, dpsapi.AMQPProtocol)
 	var certs []*x509.Certificate
-	if r.TLS != nil && !dpsapi.WithoutCertificate(r.URL.RawQuery) {
+	if r.TLS != nil && !dpsapi.WithoutCertificate(protocol, r.URL.RawQuery) {
 		certs = r.TLS.PeerCertificates
 	}
-	nc, protocol := upgrade(w, r, dpsapi.MQTTProtocol, dpsapi.AMQPProtocol)
 	switch protocol {
 	case dpsapi.MQTTProtocol:
 		n.work.Go(func() {

@@ -4,8 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +21,7 @@ import (
 
 	"github.com/nave-hub/nave/internal/cred"
 	"github.com/nave-hub/nave/internal/dps"
+	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/mqtt"
 	"github.com/nave-hub/nave/internal/navetest"
 	"github.com/nave-hub/nave/internal/node"
@@ -209,6 +215,39 @@ func registerAMQP(t *testing.T, nc net.Conn, scope, token string) {
 	var op dps.Operation
 	if err := json.Unmarshal(a.GetData(), &op); err != nil || op.ID == "" {
 		t.Errorf("%s, %v", a.GetData(), err)
+	}
+}
+
+// TestLinkedCA has a hub elsewhere be trusted by the file that the setting names,
+// and by nothing else.
+func TestLinkedCA(t *testing.T) {
+	t.Parallel()
+	hub := http.NewServeMux()
+	hub.HandleFunc("/statistics/devices", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") })
+	far := httptest.NewTLSServer(hub)
+	t.Cleanup(far.Close)
+	file := filepath.Join(t.TempDir(), "far.pem")
+	if err := os.WriteFile(file, cred.AppendCertificate(nil, far.Certificate()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := func(ca string) error {
+		k, _ := provisioned(t, func(c *node.Config) { c.DPS.LinkedCA = ca })
+		host := strings.TrimPrefix(far.URL, "https://")
+		l, err := dps.ParseLinkedHub([]byte(`{"connectionString":"HostName=` + host + `;SharedAccessKeyName=iothubowner;SharedAccessKey=` + cred.NewKey() + `","location":"far"}`))
+		if err == nil {
+			_, err = k.Node.DPS().Operator().PutLinkedHub(t.Context(), "far.test", l, dps.Match{})
+		}
+		return err
+	}
+	if err := link(""); !errors.Is(err, fault.DPSServiceUnavailable) || !strings.Contains(err.Error(), "dps.linkedCA") {
+		t.Errorf("a CA that nobody knows: %v", err)
+	}
+	// It answers too little to be a hub, but it was asked.
+	if err := link(file); err != nil && strings.Contains(err.Error(), "certificate") {
+		t.Error(err)
+	}
+	if _, err := node.Start(t.Context(), navetest.Configure(t, func(c *node.Config) { c.DPS.LinkedCA = file + "x" }), node.Options{}); err == nil || !strings.Contains(err.Error(), "dps.linkedCA") {
+		t.Errorf("a file that is not there: %v", err)
 	}
 }
 

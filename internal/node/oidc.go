@@ -52,17 +52,26 @@ func issuerClient(file string) (*http.Client, error) {
 	if file == "" {
 		return &http.Client{Transport: t}, nil
 	}
+	roots, err := trusted("hub.auth.oidc.caFile", file)
+	if err != nil {
+		return nil, err
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: t}, nil
+}
+
+// trusted returns the CAs of the system and those of a setting's PEM file.
+func trusted(setting, file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("hub.auth.oidc.caFile: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("hub.auth.oidc.caFile: %s holds no certificate in PEM", file)
+		return nil, fmt.Errorf("%s: %s holds no certificate in PEM", setting, file)
 	}
-	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	return &http.Client{Transport: t}, nil
+	return roots, nil
 }

@@ -311,6 +311,7 @@ func (t *Tx) PutSIMMonitorPhase(id, phase string) error {
 // just started.
 func (t *Tx) FreeSIMWork(node string) error {
 	for _, q := range []string{`UPDATE sim_monitor SET lease = 0, node = '' WHERE hub = ? AND state = 'InProgress' AND node = ?`,
+		`UPDATE sim_task_item SET lease = 0, node = '' WHERE hub = ? AND state = 'waiting' AND node = ?`,
 		`UPDATE sim_task_item SET lease = 0, node = '' WHERE hub = ? AND state = 'remote' AND node = ?`,
 		`UPDATE sim_event SET lease = 0, node = '' WHERE hub = ? AND node = ?`} {
 		if _, err := t.exec(q, t.db.hub, node); err != nil {

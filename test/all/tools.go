@@ -21,6 +21,8 @@ var tools = []tool{
 	{"postgresql", func() bool { all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres"); return len(all) > 0 }},
 	{"strace", inPath("strace")},
 	{"gcc", inPath("gcc")},
+	{"maven", inPath("mvn")},
+	{"default-jdk-headless", inPath("javac")},
 	{"libssl-dev", func() bool { _, err := os.Stat("/usr/include/openssl/aes.h"); return err == nil }},
 }
 

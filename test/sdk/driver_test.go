@@ -197,7 +197,7 @@ type tail struct {
 	text []byte
 }
 
-const tailSize = 800 << 10
+const tailSize = 8 << 10
 
 // Write keeps the last 8 KiB.
 func (l *tail) Write(b []byte) (int, error) {

@@ -10,7 +10,10 @@
 // registrations, desired properties and commands. Control devices post feed
 // data over HTTPS, one by one and in batches, and over MQTT, and keep what was
 // answered; after each start the history has each of it once, the log of events
-// at least once, and what is sent again is not stored again. Work that was under way when
+// at least once, and what is sent again is not stored again. Carriers change the
+// status of SIMs by tasks of hundreds; after each start every task ends with the
+// outcome that each SIM must have, and the history of a SIM has each change once.
+// Work that was under way when
 // the hub died is unknown until the next check settles it: it may have
 // happened or not, but not half.
 package main

@@ -63,6 +63,7 @@ type eventLog struct {
 	l       *ledger
 	devices map[string]*device
 	feeders map[string]*feeder
+	cards   map[string]*card // by product
 	markers [partitions]*device
 
 	// Owned by read:
@@ -105,6 +106,9 @@ func (d *device) post(ctx context.Context, p *process, body string) (int, []byte
 func (g *eventLog) check(p *process) error {
 	for _, d := range g.devices {
 		d.forget()
+	}
+	for _, k := range g.cards {
+		k.logged = map[string]string{}
 	}
 	texts, err := g.mark(p)
 	if err != nil {
@@ -207,6 +211,12 @@ func (g *eventLog) take(e *event, body []byte) {
 		}
 		return
 	}
+	if e.Source == connectivitySource {
+		if err := g.takeChange(body); err != nil {
+			g.l.violate("partition %d, sequence number %d: %v", e.Partition, e.Sequence, err)
+		}
+		return
+	}
 	d := g.devices[e.Device]
 	if d == nil || e.Source != string(nave.Telemetry) {
 		g.l.violate("partition %d, sequence number %d: nobody sent an event of %q, source %q", e.Partition, e.Sequence, e.Device, e.Source)
@@ -277,10 +287,15 @@ func (d *device) checkEvents() {
 }
 
 // newEventLog registers the devices that post markers.
-func newEventLog(l *ledger, devices []*device, feeders []*feeder, register func(id string) (*device, error)) (*eventLog, error) {
-	g := &eventLog{l: l, devices: map[string]*device{}, feeders: map[string]*feeder{}}
+func newEventLog(l *ledger, devices []*device, feeders []*feeder, carriers []*carrier, register func(id string) (*device, error)) (*eventLog, error) {
+	g := &eventLog{l: l, devices: map[string]*device{}, feeders: map[string]*feeder{}, cards: map[string]*card{}}
 	for _, f := range feeders {
 		g.feeders[f.id] = f
+	}
+	for _, c := range carriers {
+		for _, k := range c.cards {
+			g.cards[k.id] = k
+		}
 	}
 	for _, d := range devices {
 		g.devices[d.id] = d

@@ -88,6 +88,9 @@ func (r *rig) finish(out io.Writer) error {
 	if err := r.check(true); err != nil {
 		return err
 	}
+	for _, c := range r.carriers {
+		c.checkLogged(true)
+	}
 	bad, _ := r.l.violations()
 	fmt.Fprintf(out, "last check after a clean stop: %d events in the log, %d violations\n", r.log.total, bad)
 	return nil

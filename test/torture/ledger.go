@@ -10,6 +10,7 @@ import (
 type ledger struct {
 	events, resent, reports, desired, registered, changed, removed, commands, received, completed atomic.Int64
 	fed, appAcks, repeated, tokens, wishes, granted, copies                                       atomic.Int64
+	tasks, resumed, switched                                                                      atomic.Int64
 
 	// rough says that the disk fails: the hub may close connections and refuse.
 	rough atomic.Bool
@@ -57,5 +58,6 @@ func (l *ledger) table() [][2]string {
 		row("items of feed data acknowledged", &l.fed), row("acknowledgements of feed data by MQTT", &l.appAcks),
 		row("items sent again and answered idempotent", &l.repeated), row("items that the log holds more than once", &l.copies),
 		row("tokens issued", &l.tokens), row("desired states created", &l.wishes), row("reports on desired states acknowledged", &l.granted),
+		row("tasks of SIMs acknowledged", &l.tasks), row("tasks that a kill interrupted and that ended", &l.resumed), row("changes of SIMs by tasks", &l.switched),
 	}
 }

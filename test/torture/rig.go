@@ -13,18 +13,19 @@ import (
 
 // rig is one hub with everything that plays against it.
 type rig struct {
-	l       *ledger
-	s       *site
-	p       *process
-	devices []*device
-	clerks  []*clerk
-	feeders []*feeder
-	log     *eventLog
-	stop    context.CancelFunc // of the load; nil when there is none
-	load    sync.WaitGroup
+	l        *ledger
+	s        *site
+	p        *process
+	devices  []*device
+	clerks   []*clerk
+	feeders  []*feeder
+	carriers []*carrier
+	log      *eventLog
+	stop     context.CancelFunc // of the load; nil when there is none
+	load     sync.WaitGroup
 }
 
-const clerks, feeders = 3, 6
+const clerks, feeders, carriers = 3, 6, 2
 
 // newRig starts the hub for the first time and registers n devices.
 func newRig(s *site, n, size int) (r *rig, err error) {
@@ -50,7 +51,14 @@ func newRig(s *site, n, size int) (r *rig, err error) {
 		}
 		r.feeders = append(r.feeders, f)
 	}
-	r.log, err = newEventLog(r.l, r.devices, r.feeders, func(id string) (*device, error) { return r.register(id, 1) })
+	for i := range carriers {
+		c, err := newCarrier(r.p, i, r.l)
+		if err != nil {
+			return r, err
+		}
+		r.carriers = append(r.carriers, c)
+	}
+	r.log, err = newEventLog(r.l, r.devices, r.feeders, r.carriers, func(id string) (*device, error) { return r.register(id, 1) })
 	return r, err
 }
 
@@ -75,6 +83,9 @@ func (r *rig) begin() {
 		r.load.Go(func() { d.live(ctx, p) })
 	}
 	for _, c := range r.clerks {
+		r.load.Go(func() { r.repeat(ctx, p, func() bool { return c.step(ctx, p) }) })
+	}
+	for _, c := range r.carriers {
 		r.load.Go(func() { r.repeat(ctx, p, func() bool { return c.step(ctx, p) }) })
 	}
 	for _, f := range r.feeders {
@@ -167,6 +178,9 @@ func (r *rig) check(all bool) error {
 	for _, c := range r.clerks {
 		run(func() error { return c.check(r.p, all) })
 	}
+	for _, c := range r.carriers {
+		run(func() error { return c.check(r.p, all) })
+	}
 	for _, f := range r.feeders {
 		f.forget()
 		run(func() error { return f.check(r.p, all) })
@@ -181,6 +195,9 @@ func (r *rig) check(all bool) error {
 		copies += f.checkLogged()
 	}
 	r.l.copies.Store(int64(copies))
+	for _, c := range r.carriers {
+		c.checkLogged(false)
+	}
 	return nil
 }
 
