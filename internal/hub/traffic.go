@@ -59,7 +59,7 @@ func (h *Hub) Metered() bool { return h.meter.Load() != nil }
 // it into the context that it serves the connection with, and counts on it; the
 // hub finds out whose traffic it is.
 type Wire struct {
-	// Set by NewWire, then read only:
+	// Set by Wires.New, then read only:
 	protocol, remote string
 
 	count   atomic.Pointer[Traffic] // what the bytes count for
@@ -70,6 +70,35 @@ type Wire struct {
 	meter Meter // that count was opened with; nil while it belongs to nobody
 	line  *Line // of the device that it was opened for; nil once that has ended
 	why   *fault.Error
+
+	// Parts of it, to be one piece of memory:
+	first   Traffic
+	carried carried
+}
+
+// Wires makes wires some at a time. A wire lives as long as its connection: one
+// by one they would stand scattered among what handshakes leave behind, and keep
+// that memory from being given back. The zero value is ready.
+type Wires struct {
+	mu    sync.Mutex
+	spare []Wire
+}
+
+// wiresAtOnce is how many wires are made together.
+const wiresAtOnce = 64
+
+// New returns the counter of a connection that was accepted at a time.
+func (s *Wires) New(protocol, remote string, at time.Time) *Wire {
+	s.mu.Lock()
+	if len(s.spare) == 0 {
+		s.spare = make([]Wire, wiresAtOnce)
+	}
+	w := &s.spare[0]
+	s.spare = s.spare[1:]
+	s.mu.Unlock()
+	w.protocol, w.remote = protocol, remote
+	w.renew(at)
+	return w
 }
 
 // caller is whose the present request is.
@@ -85,15 +114,18 @@ const (
 	HTTPTraffic = "HTTP"
 )
 
-// NewWire returns the counter of a connection that was accepted at a time.
+// NewWire returns the counter of one connection, see Wires.New.
 func NewWire(protocol, remote string, at time.Time) *Wire {
-	w := &Wire{protocol: protocol, remote: remote}
-	w.renew(at)
-	return w
+	return new(Wires).New(protocol, remote, at)
 }
 
 func (w *Wire) renew(at time.Time) {
-	w.count.Store(&Traffic{Protocol: w.protocol, Remote: w.remote, Since: at})
+	t := &w.first
+	if w.count.Load() != nil {
+		t = &Traffic{}
+	}
+	t.Protocol, t.Remote, t.Since = w.protocol, w.remote, at
+	w.count.Store(t)
 }
 
 // Received counts bytes that were read from the peer.
@@ -104,9 +136,24 @@ func (w *Wire) Sent(n int) { w.count.Load().Down.Add(int64(n)) }
 
 type wireKey struct{}
 
-// Context returns the context to serve the connection with.
+// carried is a context that holds a wire.
+type carried struct {
+	context.Context
+	wire *Wire
+}
+
+// Value implements context.Context.
+func (c *carried) Value(key any) any {
+	if key == (wireKey{}) {
+		return c.wire
+	}
+	return c.Context.Value(key)
+}
+
+// Context returns the context to serve the connection with; it is called once.
 func (w *Wire) Context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, wireKey{}, w)
+	w.carried = carried{ctx, w}
+	return &w.carried
 }
 
 func wireOf(ctx context.Context) *Wire {

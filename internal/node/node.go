@@ -72,6 +72,7 @@ type Node struct {
 	servers []*http.Server
 
 	listening listeners
+	wires     hub.Wires
 	work      sync.WaitGroup
 }
 

@@ -29,7 +29,7 @@ func (n *Node) meter(ctx context.Context, nc net.Conn, protocol string) (context
 	if !n.metered() {
 		return ctx, nc
 	}
-	c := &meteredConn{Conn: nc, wire: hub.NewWire(protocol, nc.RemoteAddr().String(), n.now())}
+	c := &meteredConn{Conn: nc, wire: n.wires.New(protocol, nc.RemoteAddr().String(), n.now())}
 	return c.wire.Context(ctx), c
 }
 
@@ -86,7 +86,7 @@ func (l *meteredListener) Accept() (net.Conn, error) {
 	if !ok {
 		return nc, nil
 	}
-	wire := hub.NewWire(hub.HTTPTraffic, nc.RemoteAddr().String(), l.node.now())
+	wire := l.node.wires.New(hub.HTTPTraffic, nc.RemoteAddr().String(), l.node.now())
 	return &meteredTLS{meteredConn{nc, wire}, tc, l.node}, nil
 }
 

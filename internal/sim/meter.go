@@ -23,9 +23,23 @@ type meter struct {
 	batch sync.Mutex
 
 	// Guarded by mu:
-	mu   sync.Mutex
-	live map[*hub.Traffic]*flow
-	http map[httpKey]*flow
+	mu    sync.Mutex
+	live  map[*hub.Traffic]*flow
+	http  map[httpKey]*flow
+	spare []flow // made some at a time, see hub.Wires
+}
+
+// flowsAtOnce is how many flows are made together.
+const flowsAtOnce = 64
+
+// flow returns a new flow; mu is held.
+func (m *meter) flow() *flow {
+	if len(m.spare) == 0 {
+		m.spare = make([]flow, flowsAtOnce)
+	}
+	f := &m.spare[0]
+	m.spare = m.spare[1:]
+	return f
 }
 
 type httpKey struct{ device, protocol string }
@@ -60,8 +74,9 @@ const meterTimeout = 5 * time.Second
 // Opened begins a data session, and activates a SIM that waits for its first
 // traffic (RP-4).
 func (m *meter) Opened(c *hub.Traffic) {
-	f := &flow{device: c.Device, protocol: c.Protocol, ip: address(c.Remote), traffic: c, used: m.t.Now()}
 	m.mu.Lock()
+	f := m.flow()
+	f.device, f.protocol, f.ip, f.traffic, f.used = c.Device, c.Protocol, address(c.Remote), c, m.t.Now()
 	m.live[c] = f
 	m.mu.Unlock()
 	m.begin(f)
@@ -93,7 +108,8 @@ func (m *meter) Request(device, protocol, remote string, up, down int64) {
 	f := m.http[key]
 	fresh := f == nil
 	if fresh {
-		f = &flow{device: device, protocol: protocol, ip: address(remote)}
+		f = m.flow()
+		f.device, f.protocol, f.ip = device, protocol, address(remote)
 		m.http[key] = f
 	}
 	m.mu.Unlock()
