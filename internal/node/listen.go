@@ -163,28 +163,22 @@ func (n *Node) serveAMQP(ctx context.Context, protocol string) func(net.Conn, *t
 // takes WebSockets aside.
 func (n *Node) serveHTTP(ctx context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hurry(w, r, bodyTimeout)
-		if n.dpsRequest(r) {
-			n.serveDPS(ctx, w, r)
-			return
-		}
 		s := n.site(r.Host)
-		if s == nil {
+		if s != nil && s.firmware != nil && controlapi.Serves(r.URL.Path) {
+			s.firmware.ServeHTTP(w, r) // with a limit of its own for the body
+			return
+		}
+		hurry(w, r, bodyTimeout)
+		switch {
+		case n.dpsRequest(r):
+			n.serveDPS(ctx, w, r)
+		case s == nil:
 			n.foreignHost(w, r)
-			return
-		}
-		if simapi.Serves(r.URL.Path) {
+		case simapi.Serves(r.URL.Path):
 			n.sims.server.ServeHTTP(w, r)
-			return
-		}
-		if s.firmware != nil && controlapi.Serves(r.URL.Path) {
-			s.firmware.ServeHTTP(w, r)
-			return
-		}
-		switch strings.ToLower(r.URL.Path) {
-		case wsPath:
+		case strings.EqualFold(r.URL.Path, wsPath):
 			n.serveWebSocket(ctx, s, w, r, "mqtt", wsAMQP)
-		case wsReaderPath:
+		case strings.EqualFold(r.URL.Path, wsReaderPath):
 			n.serveWebSocket(ctx, s, w, r, wsAMQP)
 		default:
 			s.http.ServeHTTP(w, r)
