@@ -6,19 +6,7 @@ import (
 )
 
 // showLink is row 15, GET.
-func (c *call) showLink() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	l, err := c.access().Link(c.r.Context(), c.ids[0])
-	if err != nil {
-		return err
-	}
-	return c.reply(http.StatusOK, l)
-}
+func (c *call) showLink() error { return one(c, c.access().Link) }
 
 // putLink is row 15, PUT (LK-2).
 func (c *call) putLink() error {

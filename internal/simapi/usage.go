@@ -1,6 +1,7 @@
 package simapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -61,39 +62,10 @@ func (c *call) listDataSessions() error {
 }
 
 // showLocation is row 12.
-func (c *call) showLocation() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	l, err := c.access().Location(c.r.Context(), c.ids[0])
-	if err != nil {
-		return err
-	}
-	return c.reply(http.StatusOK, l)
-}
+func (c *call) showLocation() error { return one(c, c.access().Location) }
 
 // listHistory is row 13.
-func (c *call) listHistory() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	page := q.paging()
-	if err := q.done(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	all, total, err := c.access().History(c.r.Context(), c.ids[0], page)
-	if err != nil {
-		return err
-	}
-	return c.show(list(c, page, total, all))
-}
+func (c *call) listHistory() error { return pages(c, c.access().History) }
 
 // resetProduct is row 14.
 func (c *call) resetProduct() error {
@@ -186,24 +158,7 @@ func (i *issues) number(v *value, pointer, name string, least, most int) int {
 }
 
 // listMessages is row 11, GET of the list.
-func (c *call) listMessages() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	page := q.paging()
-	if err := q.done(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	all, total, err := c.access().Messages(c.r.Context(), c.ids[0], page)
-	if err != nil {
-		return err
-	}
-	return c.show(list(c, page, total, all))
-}
+func (c *call) listMessages() error { return pages(c, c.access().Messages) }
 
 // showMessage is row 11, GET of one.
 func (c *call) showMessage() error {
@@ -218,4 +173,39 @@ func (c *call) showMessage() error {
 		return err
 	}
 	return c.reply(http.StatusOK, m)
+}
+
+// pages answers a list about the product of the path, page by page.
+func pages[T any](c *call, read func(ctx context.Context, id string, p sim.Paging) ([]T, int, error)) error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	page := q.paging()
+	if err := q.done(); err != nil {
+		return err
+	}
+	if err := c.bundle(); err != nil {
+		return err
+	}
+	all, total, err := read(c.r.Context(), c.ids[0], page)
+	if err != nil {
+		return err
+	}
+	return c.show(list(c, page, total, all))
+}
+
+// one answers a thing about the product of the path.
+func one[T any](c *call, read func(ctx context.Context, id string) (T, error)) error {
+	if err := c.noQuery(); err != nil {
+		return err
+	}
+	if err := c.bundle(); err != nil {
+		return err
+	}
+	v, err := read(c.r.Context(), c.ids[0])
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, v)
 }
