@@ -121,7 +121,7 @@ func TestSAS(t *testing.T) {
 	join := func(f ...string) string { return "SharedAccessSignature " + strings.Join(f, "&") }
 	form := func(f [3]string, more ...string) string { return join(append(f[:], more...)...) }
 	t.Run("DPS-086 raw sr", func(t *testing.T) { try(t, form(sas(t, d.key, raw, hour), "skn=registration"), 202) })
-	t.Run("DPS-087 encoded sr", func(t *testing.T) {
+	t.Run("DPS-087 risk 5: encoded sr", func(t *testing.T) {
 		try(t, form(sas(t, d.key, upper, hour), "skn=registration"), 202)
 		try(t, form(sas(t, d.key, lower, hour), "skn=registration"), 202)
 		signedRaw := sas(t, d.key, raw, hour)

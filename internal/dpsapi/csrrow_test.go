@@ -118,7 +118,7 @@ func TestIssuance(t *testing.T) {
 			t.Errorf("%s", a.raw)
 		}
 	})
-	t.Run("DPS-136 an older api-version", func(t *testing.T) {
+	t.Run("DPS-136 risk 14: an older api-version", func(t *testing.T) {
 		d := k.enrol(t, "csr-8", withPolicy, func(e *dps.Enrollment) { e.TrustBundle = "bundle1" })
 		a := d.assigned("")
 		for _, name := range []string{"issued", "trustBundle", "connectionProfile"} {

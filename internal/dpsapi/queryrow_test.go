@@ -29,7 +29,7 @@ func TestQueryRows(t *testing.T) {
 		c.do("PUT", "/enrollments/"+id, keyed(id, `"deviceId":"dev-`+id+`"`)).want(200, 0)
 	}
 	c.do("PUT", "/enrollmentGroups/g", keyedGroup("g")).want(200, 0)
-	t.Run("DPS-198 header names on the wire", func(t *testing.T) {
+	t.Run("DPS-198 fact 7, risk 7: header names on the wire", func(t *testing.T) {
 		c := c.in(t)
 		lines := c.rawHeaders("POST", "/enrollments/query?api-version="+serviceVersion, `{"query":"SELECT * FROM enrollments"}`, "x-ms-max-item-count: 2")
 		for _, name := range []string{"x-ms-continuation: ", "x-ms-item-type: Enrollment", "x-ms-max-item-count: 2"} {

@@ -130,7 +130,7 @@ func TestServiceConventionRows(t *testing.T) {
 		c.do("GET", "/nothing", "").want(404, 404000)
 		c.do("GET", "/", "").want(404, 404000)
 	})
-	t.Run("DPS-157 forms of If-Match", func(t *testing.T) {
+	t.Run("DPS-157 risk 8: forms of If-Match", func(t *testing.T) {
 		c := c.in(t)
 		etag := c.do("PUT", "/enrollments/match", keyed("match")).want(200, 0).get("etag")
 		if !strings.HasPrefix(etag, `"`) {

@@ -24,7 +24,7 @@ func (k *kit) enrolTPM(t testing.TB, id string, v *softTPM) *device {
 func TestTPM(t *testing.T) {
 	k := open(t)
 	v := newTPM(t, 0)
-	t.Run("DPS-116 DPS-117 DPS-118 DPS-119 registration over HTTPS", func(t *testing.T) {
+	t.Run("DPS-116 DPS-117 DPS-118 DPS-119 risk 2: registration over HTTPS", func(t *testing.T) {
 		d := k.enrolTPM(t, "tpm-1", v)
 		a := d.register(v.body("tpm-1"))
 		if a.code != 401 || a.get("keyName") != "registration" || a.get("message") == "" || a.body["status"] != nil || a.body["operationId"] != nil || a.body["errorCode"] != nil {

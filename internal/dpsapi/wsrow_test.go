@@ -18,7 +18,7 @@ func TestWebSocket(t *testing.T) {
 		"DPS-078 mqtt on the usual path":         {"/$iothub/websocket", "mqtt"},
 		"DPS-078 the path percent-encoded":       {"/%24iothub/websocket", "mqtt"},
 		"DPS-079 mqtt on Java's path":            {"/mqtt", "mqtt"},
-		"DPS-080 mqtt on C#'s path":              {"/", "mqtt"},
+		"DPS-080 risk 3: mqtt on C#'s path":      {"/", "mqtt"},
 		"DPS-081 MQTT in upper case":             {"/$iothub/websocket", "MQTT"},
 		"DPS-082 mqtt and iothub-no-client-cert": {"/$iothub/websocket?iothub-no-client-cert=true", "mqtt"},
 	} {
