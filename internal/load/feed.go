@@ -1,16 +1,10 @@
 package load
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,16 +20,12 @@ type Feed struct {
 	Live     func(Live)
 }
 
-// poster is a connection that posts.
+// poster makes the requests of one client.
 type poster struct {
 	client *FeedClient
 	o      *Feed
-	nc     net.Conn
-	in     *bufio.Reader
 	run    string // begins each message id
 	n      int
-	hist   Histogram
-	buf    []byte
 	body   []byte
 }
 
@@ -43,69 +33,24 @@ type poster struct {
 func RunFeed(ctx context.Context, t Target, clients []FeedClient, o Feed) (*Result, error) {
 	posters := make([]*poster, len(clients))
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)
-	err := each(ctx, len(clients), 32, nil, func(ctx context.Context, i int) error {
-		nc, err := t.Dial(ctx)
+	for i := range clients {
+		posters[i] = &poster{client: &clients[i], o: &o, run: run + "-" + strconv.Itoa(i) + "-"}
+	}
+	l := turns{"feed", max(1, o.Batch), o.Warmup, o.Duration, o.Live}
+	return l.run(ctx, t, len(clients), func(x *caller, client int) (int64, error) {
+		p := posters[client]
+		path := p.request(time.Now())
+		status, err := x.ask("POST", path, p.client.Host, p.client.Token, "application/json", p.body)
 		if err == nil {
-			posters[i] = &poster{client: &clients[i], o: &o, nc: nc, in: bufio.NewReaderSize(nc, 16<<10), run: run + "-" + strconv.Itoa(i) + "-"}
+			err = p.check(status, x.body)
 		}
-		return err
+		return int64(max(1, o.Batch)), err
 	})
-	defer func() {
-		for _, p := range posters {
-			if p != nil {
-				p.nc.Close()
-			}
-		}
-	}()
-	if err != nil {
-		return nil, err
-	}
-	var answered, inTime atomic.Int64
-	base := time.Now()
-	stop := watch(answered.Load, o.Live)
-	failed, work := new(faults), new(sync.WaitGroup)
-	for _, p := range posters {
-		work.Go(func() { failed.add(p.post(ctx, base, &answered, &inTime)) })
-	}
-	work.Wait()
-	stop()
-	r := &Result{Kind: "feed", Connections: len(clients), Window: 1, Size: max(1, o.Batch), Sent: answered.Load(), Answered: answered.Load(), Done: inTime.Load()}
-	var all Histogram
-	for _, p := range posters {
-		all.Merge(&p.hist)
-	}
-	r.finish(&all, failed, o.Duration)
-	r.BytesPerSecond = 0
-	return r, nil
 }
 
-// post sends requests until the time is over.
-func (p *poster) post(ctx context.Context, base time.Time, answered, inTime *atomic.Int64) error {
-	defer context.AfterFunc(ctx, func() { p.nc.SetDeadline(time.Unix(1, 0)) })()
-	items := int64(max(1, p.o.Batch))
-	for {
-		begun := time.Now()
-		if begun.Sub(base) >= p.o.Warmup+p.o.Duration || ctx.Err() != nil {
-			return nil
-		}
-		if _, err := p.nc.Write(p.request(begun)); err != nil {
-			return err
-		}
-		if err := p.answer(); err != nil {
-			return err
-		}
-		end := time.Now()
-		answered.Add(items)
-		if since := end.Sub(base); since >= p.o.Warmup && since < p.o.Warmup+p.o.Duration {
-			inTime.Add(items)
-			p.hist.Record(end.Sub(begun))
-		}
-	}
-}
-
-func (p *poster) request(now time.Time) []byte {
+// request fills body and returns the path.
+func (p *poster) request(now time.Time) (path string) {
 	p.body = p.body[:0]
-	path := p.o.Path
 	if p.o.Batch > 0 {
 		p.body = append(p.body, `{"items":[`...)
 		for n := range p.o.Batch {
@@ -118,18 +63,14 @@ func (p *poster) request(now time.Time) []byte {
 	} else {
 		p.item(now)
 	}
-	if path == "" {
-		path = "/iot/v1/devices/" + p.client.Device + "/feed-data"
-		if p.o.Batch > 0 {
-			path += "/batches"
-		}
+	if p.o.Path != "" {
+		return p.o.Path
 	}
-	b := append(append(append(p.buf[:0], "POST "...), path...), " HTTP/1.1\r\nHost: "...)
-	b = append(append(b, p.client.Host...), "\r\nAuthorization: Bearer "...)
-	b = append(append(b, p.client.Token...), "\r\nContent-Type: application/json\r\nContent-Length: "...)
-	b = append(strconv.AppendInt(b, int64(len(p.body)), 10), "\r\n\r\n"...)
-	p.buf = append(b, p.body...)
-	return p.buf
+	path = "/iot/v1/devices/" + p.client.Device + "/feed-data"
+	if p.o.Batch > 0 {
+		path += "/batches"
+	}
+	return path
 }
 
 func (p *poster) item(now time.Time) {
@@ -141,45 +82,10 @@ func (p *poster) item(now time.Time) {
 	p.body = append(b, `"}`...)
 }
 
-var (
-	lengthName = []byte("content-length:")
-	allCreated = []byte(`"idempotent":0,"rejected":0`)
-)
+var allCreated = []byte(`"idempotent":0,"rejected":0`)
 
-// answer reads one response and refuses what is no acceptance of all items.
-func (p *poster) answer() error {
-	status, length := 0, -1
-	for {
-		line, err := p.in.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		switch {
-		case status == 0:
-			if len(line) < 12 {
-				return errors.New("the answer is no HTTP")
-			}
-			status, _ = strconv.Atoi(string(line[9:12]))
-		case len(line) == 0:
-			return p.checkBody(status, length)
-		case len(line) > len(lengthName) && bytes.EqualFold(line[:len(lengthName)], lengthName):
-			length, _ = strconv.Atoi(string(bytes.TrimSpace(line[len(lengthName):])))
-		}
-	}
-}
-
-func (p *poster) checkBody(status, length int) error {
-	if length < 0 {
-		return errors.New("the answer has no length")
-	}
-	if cap(p.body) < length {
-		p.body = make([]byte, length)
-	}
-	body := p.body[:length]
-	if _, err := io.ReadFull(p.in, body); err != nil {
-		return err
-	}
+// check refuses what is no acceptance of all items.
+func (p *poster) check(status int, body []byte) error {
 	batch := p.o.Batch > 0 && p.o.Path == ""
 	if status != 201 && !(status == 200 && (batch || p.o.Path != "")) || batch && !bytes.Contains(body, allCreated) {
 		return fmt.Errorf("the answer is %d %s", status, body[:min(len(body), 300)])
