@@ -35,6 +35,10 @@ func (t *Tenant) loadAccounts(ctx context.Context) error {
 		}
 		a, err := t.adapt(row)
 		if err != nil {
+			t.o.Log.Error("a platform account is out of service", "tenant", t.name, "account", row.Name, "err", err)
+			a, err = t.unusable(row, err)
+		}
+		if err != nil {
 			return fmt.Errorf("platform account %s: %w", row.Name, err)
 		}
 		fresh[row.Name] = a

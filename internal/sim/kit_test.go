@@ -54,6 +54,7 @@ type rig struct {
 	hub  *hub.Hub
 	sim  *sim.Service
 	t    *sim.Tenant
+	key  [32]byte
 }
 
 const host = "hub.test"
@@ -96,7 +97,7 @@ func (r *rig) open() {
 func (r *rig) start() {
 	r.Helper()
 	s, err := sim.Open(context.Background(), sim.Options{Tenants: []sim.TenantOptions{{Name: "acme", Hub: r.hub, DB: r.db, Gate: r.gate}}, Bus: r.bus,
-		Key: make([]byte, 32), BookEvery: time.Hour, TimersEvery: time.Hour, WorkEvery: time.Hour, Log: quiet})
+		Key: r.key[:], BookEvery: time.Hour, TimersEvery: time.Hour, WorkEvery: time.Hour, Log: quiet})
 	if err != nil {
 		r.Fatal(err)
 	}
