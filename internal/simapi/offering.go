@@ -9,41 +9,11 @@ import (
 	"github.com/nave-hub/nave/internal/sim"
 )
 
-// slice returns the page of a list that is there as a whole.
-func slice[T any](all []T, p sim.Paging) []T {
-	from := min((p.Number-1)*p.Size, len(all))
-	return all[from:min(from+p.Size, len(all))]
-}
-
 // listOfferings is row 16.
-func (c *call) listOfferings() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	page := q.paging()
-	if err := q.done(); err != nil {
-		return err
-	}
-	all, err := c.access().Offerings(c.r.Context())
-	if err != nil {
-		return err
-	}
-	return c.show(list(c, page, len(all), slice(all, page)))
-}
+func (c *call) listOfferings() error { return few(c, c.access().Offerings) }
 
 // showOffering is row 16, one.
-func (c *call) showOffering() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	o, err := c.access().Offering(c.r.Context(), c.ids[0])
-	if err != nil {
-		return err
-	}
-	b := encode(o)
-	return c.cacheable(b, b)
-}
+func (c *call) showOffering() error { return oneCached(c, c.access().Offering) }
 
 // createOffering is POST /productOffering of section 6.9. Members that are left
 // out take the least surprising value: calendar months, no limit, activation at

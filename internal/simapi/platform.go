@@ -9,34 +9,10 @@ import (
 )
 
 // listPlatforms is row 17.
-func (c *call) listPlatforms() error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	page := q.paging()
-	if err := q.done(); err != nil {
-		return err
-	}
-	all, err := c.access().Platforms(c.r.Context())
-	if err != nil {
-		return err
-	}
-	return c.show(list(c, page, len(all), slice(all, page)))
-}
+func (c *call) listPlatforms() error { return few(c, c.access().Platforms) }
 
 // showPlatform is row 17, one.
-func (c *call) showPlatform() error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	p, err := c.access().Platform(c.r.Context(), c.ids[0])
-	if err != nil {
-		return err
-	}
-	b := encode(p)
-	return c.cacheable(b, b)
-}
+func (c *call) showPlatform() error { return oneCached(c, c.access().Platform) }
 
 func (c *call) createPlatform() error {
 	a, err := c.account()

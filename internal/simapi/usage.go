@@ -1,7 +1,6 @@
 package simapi
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 
@@ -173,39 +172,4 @@ func (c *call) showMessage() error {
 		return err
 	}
 	return c.reply(http.StatusOK, m)
-}
-
-// pages answers a list about the product of the path, page by page.
-func pages[T any](c *call, read func(ctx context.Context, id string, p sim.Paging) ([]T, int, error)) error {
-	q, err := c.query()
-	if err != nil {
-		return err
-	}
-	page := q.paging()
-	if err := q.done(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	all, total, err := read(c.r.Context(), c.ids[0], page)
-	if err != nil {
-		return err
-	}
-	return c.show(list(c, page, total, all))
-}
-
-// one answers a thing about the product of the path.
-func one[T any](c *call, read func(ctx context.Context, id string) (T, error)) error {
-	if err := c.noQuery(); err != nil {
-		return err
-	}
-	if err := c.bundle(); err != nil {
-		return err
-	}
-	v, err := read(c.r.Context(), c.ids[0])
-	if err != nil {
-		return err
-	}
-	return c.reply(http.StatusOK, v)
 }
