@@ -11,8 +11,9 @@ async function main(service, events, deviceId) {
   const reading = consumer.subscribe({
     processEvents: async (batch) => {
       for (const e of batch) {
-        seen++;
-        console.log(`event of ${e.systemProperties['iothub-connection-device-id']}: ${JSON.stringify(e.body)}`);
+        const from = e.systemProperties['iothub-connection-device-id'];
+        console.log(`event of ${from}: ${JSON.stringify(e.body)}`);
+        if (from === deviceId) seen++;
       }
     },
     processError: async (err) => console.error(err.message),
@@ -24,7 +25,7 @@ async function main(service, events, deviceId) {
   console.log('desired interval is 10');
 
   const client = Client.fromConnectionString(service);
-  const reply = await client.invokeDeviceMethod(deviceId, { methodName: 'reboot', payload: { delay: 5 }, responseTimeoutInSeconds: 10 });
+  const reply = await client.invokeDeviceMethod(deviceId, { methodName: 'reboot', payload: { delay: 5 }, connectTimeoutInSeconds: 30 });
   console.log(`method answered ${JSON.stringify(reply.result)}`);
 
   await client.open();

@@ -63,7 +63,7 @@ func startDPS(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.dps = &provisioning{roots: map[string]*cred.CA{}, http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: r.TLS()}}}
+	r.dps = &provisioning{roots: map[string]*cred.CA{}, http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: r.TLS()}}}
 	r.dps.http.Transport.(*http.Transport).TLSClientConfig.ServerName = dpsAddress
 	t.Cleanup(r.dps.http.CloseIdleConnections)
 	t.Cleanup(r.dps.endTPMs)

@@ -18,10 +18,11 @@ import (
 	"github.com/nave-hub/nave/internal/fault"
 )
 
-// Times that a driver gets: a case ends itself after 30 s.
+// Times that a driver gets, which only one that hangs exceeds: a case ends itself
+// after two minutes.
 const (
-	startTimeout = 60 * time.Second
-	caseTimeout  = 40 * time.Second
+	startTimeout = 3 * time.Minute
+	caseTimeout  = 3 * time.Minute
 )
 
 // driver is a child process that runs the cases of one area. The lines that go

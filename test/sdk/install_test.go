@@ -13,7 +13,11 @@ import (
 	"time"
 )
 
-const installTimeout = 5 * time.Minute
+// Registries fail now and then, which says nothing about the hub.
+const (
+	installTimeout  = 5 * time.Minute
+	installAttempts = 3
+)
 
 // tool returns the path of a program, or skips the test.
 func tool(t *testing.T, name string) string {
@@ -50,13 +54,19 @@ func installed(t *testing.T, lock, toolVersion, folder string, install func(ctx 
 	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
 		return
 	}
-	if err := os.RemoveAll(folder); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
 	defer cancel()
-	if err := install(ctx); err != nil {
-		unavailable(t, "the packages of %s can't be installed: %v", lock, err)
+	for left := installAttempts; ; left-- {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		err := install(ctx)
+		if err == nil {
+			break
+		}
+		if left == 1 || ctx.Err() != nil {
+			unavailable(t, "the packages of %s can't be installed: %v", lock, err)
+		}
 	}
 	if err := os.WriteFile(stamp, []byte(want), 0o644); err != nil {
 		t.Fatal(err)

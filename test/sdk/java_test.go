@@ -13,7 +13,7 @@ import (
 )
 
 // javaTimeout is for all cases together, which run at the same time.
-const javaTimeout = 3 * time.Minute
+const javaTimeout = 6 * time.Minute
 
 // TestDPSJava provisions devices with the vendor's Java clients, as TestDPS does
 // with those of other languages.

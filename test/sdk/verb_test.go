@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nave-hub/nave"
@@ -173,10 +174,15 @@ type untilArgs struct {
 	Body []byte
 }
 
-// eventsUntil waits for the event with the body and returns what is stored up
-// to then.
+// eventsUntil waits for the event with the body and returns what stands before it
+// in the log, and itself.
 func eventsUntil(ctx context.Context, d *driver, a untilArgs) (any, error) {
-	return d.rig.eventsOf(ctx, a.ID, func(e []*nave.Event) bool { return len(e) > 0 && bytes.Equal(e[len(e)-1].Body, a.Body) })
+	is := func(e event) bool { return bytes.Equal(e.Body, a.Body) }
+	all, err := d.rig.eventsOf(ctx, a.ID, func(e []*nave.Event) bool { return slices.ContainsFunc(shown(e), is) })
+	if err != nil {
+		return nil, err
+	}
+	return all[:1+slices.IndexFunc(all, is)], nil
 }
 
 func (r *rig) eventsOf(ctx context.Context, name string, enough func([]*nave.Event) bool) (all []event, err error) {

@@ -39,7 +39,8 @@ module.exports = (transport) => ({
 
   async 'amqp tokens are renewed without a disconnect'(t) {
     const d = await t.device();
-    const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(d.connection(), 4, 3);
+    // Tokens for an hour that are renewed every second.
+    const provider = SharedAccessKeyAuthenticationProvider.fromConnectionString(d.connection(), 3600, 3599);
     const client = Client.fromAuthenticationProvider(provider, transport);
     t.after(() => client.close());
     let lost = 0;

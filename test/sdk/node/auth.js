@@ -59,7 +59,7 @@ module.exports = (transport) => ({
   async 'auth token renewed by updateSharedAccessSignature'(t) {
     const d = await t.device();
     const token = (life) => SharedAccessSignature.create(t.hub.host, d.id, d.key, seconds() + life).toString();
-    const client = Client.fromSharedAccessSignature(token(60), transport);
+    const client = Client.fromSharedAccessSignature(token(1800), transport);
     t.after(() => client.close());
     await client.open();
     await client.sendEvent(new Message('before'));

@@ -102,7 +102,7 @@ module.exports = (transport) => {
       await send('negative', 'negative', 'reject');
       await send('purged', 'full', 'purge');
       await send('full', 'full', 'complete');
-      await box.until((r) => r.originalMessageId === 'full');
+      await box.until((r) => r.deviceId === d.id && r.originalMessageId === 'full');
       const of = Object.fromEntries(box.got.filter((r) => r.deviceId === d.id).map((r) => [r.originalMessageId, r.statusCode]));
       assert.deepEqual(of, { positive: 'Success', negative: 'Rejected', purged: 'Purged', full: 'Success' });
     },
@@ -112,19 +112,16 @@ module.exports = (transport) => {
       const d = await t.device();
       const client = await open(t);
       const { result } = await client.getFeedbackReceiver();
-      const got = [];
-      let look;
-      result.on('message', (m) => { got.push(...JSON.parse(m.getData().toString())); look(); });
+      const box = inbox(result);
       for (const id of ['first', 'second']) {
         const m = new Message('x');
         m.messageId = id;
         m.ack = 'full';
-        const came = new Promise((resolve) => { look = resolve; });
         await client.send(d.id, m);
         await t.ask('settle', { id: d.id, verdict: 'complete' });
-        await came;
+        await box.until((r) => r.deviceId === d.id && r.originalMessageId === id);
       }
-      assert.deepEqual(got.map((r) => r.originalMessageId), ['first', 'second']);
+      assert.deepEqual(box.got.filter((r) => r.deviceId === d.id).map((r) => r.originalMessageId), ['first', 'second']);
     },
 
     async 'file notification receiver attaches and stays empty'(t) {

@@ -11,7 +11,7 @@
 const assert = require('node:assert/strict');
 const readline = require('node:readline');
 
-const caseTimeout = 30000;
+const caseTimeout = 120000; // which only a case that hangs exceeds
 
 const write = (value) => process.stdout.write(JSON.stringify(value) + '\n');
 console.log = console.info = console.warn = (...a) => console.error(...a);
@@ -57,7 +57,7 @@ class Case {
 
   async end() {
     for (const f of this.later.reverse()) {
-      await Promise.race([Promise.resolve().then(f).catch(() => {}), new Promise((r) => { setTimeout(r, 3000).unref(); })]);
+      await Promise.race([Promise.resolve().then(f).catch(() => {}), new Promise((r) => { setTimeout(r, 20000).unref(); })]);
     }
   }
 }

@@ -18,7 +18,7 @@ module.exports = {
     const d = await t.device();
     const client = await open(t, Mqtt, d);
     client.onDeviceMethod('echo', (request, response) => response.send(299, { got: request.payload }));
-    const { result } = await caller(t).invokeDeviceMethod(d.id, { methodName: 'echo', payload: { a: 1 }, connectTimeoutInSeconds: 10, responseTimeoutInSeconds: 10 });
+    const { result } = await caller(t).invokeDeviceMethod(d.id, { methodName: 'echo', payload: { a: 1 }, connectTimeoutInSeconds: 60, responseTimeoutInSeconds: 60 });
     assert.deepEqual(result, { status: 299, payload: { got: { a: 1 } } });
   },
 
@@ -26,7 +26,7 @@ module.exports = {
     const d = await t.device();
     const client = await open(t, Mqtt, d);
     client.onDeviceMethod('echo', (request, response) => response.send(200));
-    const { result } = await caller(t).invokeDeviceMethod(d.id, { methodName: 'echo', connectTimeoutInSeconds: 10 });
+    const { result } = await caller(t).invokeDeviceMethod(d.id, { methodName: 'echo', connectTimeoutInSeconds: 60 });
     assert.deepEqual(result, { status: 200, payload: null });
   },
 
@@ -34,7 +34,7 @@ module.exports = {
     const d = await t.device({ module: 'm' });
     const client = await open(t, Mqtt, d);
     client.onMethod('echo', (request, response) => response.send(200, request.payload));
-    const { result } = await caller(t).invokeDeviceMethod(d.id, 'm', { methodName: 'echo', payload: 'x', connectTimeoutInSeconds: 10 });
+    const { result } = await caller(t).invokeDeviceMethod(d.id, 'm', { methodName: 'echo', payload: 'x', connectTimeoutInSeconds: 60 });
     assert.deepEqual(result, { status: 200, payload: 'x' });
   },
 
@@ -59,7 +59,7 @@ module.exports = {
     const d = await t.device();
     const client = await open(t, Mqtt, d);
     client.onDeviceMethod('mute', () => {});
-    await assert.rejects(caller(t).invokeDeviceMethod(d.id, { methodName: 'mute', connectTimeoutInSeconds: 5, responseTimeoutInSeconds: 5 }),
+    await assert.rejects(caller(t).invokeDeviceMethod(d.id, { methodName: 'mute', connectTimeoutInSeconds: 60, responseTimeoutInSeconds: 5 }),
       { name: 'GatewayTimeoutError' });
   },
 

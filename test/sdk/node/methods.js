@@ -19,7 +19,7 @@ module.exports = (transport) => ({
     serve(t, client, 'missing', () => [404, { why: 'none' }]);
     serve(t, client, 'broken', () => [500, 'oops']);
     serve(t, client, 'odd', () => [-7, [1, 2]]);
-    const invoke = (method, payload) => t.ask('invoke', { id: d.id, method, payload, connect: 5 });
+    const invoke = (method, payload) => t.ask('invoke', { id: d.id, method, payload, connect: 60 });
     for (const p of [{ a: { b: [1, 'x', null, true] } }, 'text', '', 0, 42.5, false, [], {}, 'ü€文']) {
       assert.deepEqual(await invoke('echo', p), { status: 200, payload: p });
     }
@@ -32,8 +32,8 @@ module.exports = (transport) => ({
     const d = await t.device();
     const client = await open(t, transport, d);
     serve(t, client, 'nothing', (p) => (p === null || p === undefined ? [200, null] : [400, p]));
-    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'nothing', payload: null, connect: 5 }), { status: 200, payload: null });
-    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'nothing', connect: 5 }), { status: 200, payload: null });
+    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'nothing', payload: null, connect: 60 }), { status: 200, payload: null });
+    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'nothing', connect: 60 }), { status: 200, payload: null });
   },
 
   async 'methods ten in parallel'(t) {
@@ -47,7 +47,7 @@ module.exports = (transport) => ({
         waiting.forEach((f) => f());
       }
     });
-    const replies = await Promise.all(Array.from({ length: 10 }, (_, n) => t.ask('invoke', { id: d.id, method: 'hold', payload: n, connect: 5 })));
+    const replies = await Promise.all(Array.from({ length: 10 }, (_, n) => t.ask('invoke', { id: d.id, method: 'hold', payload: n, connect: 60 })));
     assert.deepEqual(replies, Array.from({ length: 10 }, (_, n) => ({ status: 200, payload: n })));
   },
 
@@ -56,7 +56,7 @@ module.exports = (transport) => ({
     const client = await open(t, transport, d);
     serve(t, client, 'echo', (p) => [200, p]);
     const payload = 'z'.repeat(120 * 1024);
-    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'echo', payload, connect: 5 }), { status: 200, payload });
+    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'echo', payload, connect: 60 }), { status: 200, payload });
   },
 
   async 'methods offline device is 404103'(t) {
@@ -68,7 +68,7 @@ module.exports = (transport) => ({
     const d = await t.device();
     const client = await open(t, transport, d);
     const called = new Promise((resolve) => client.onDeviceMethod('mute', () => resolve()));
-    const reply = t.ask('invoke', { id: d.id, method: 'mute', payload: {}, timeout: 5, connect: 5 });
+    const reply = t.ask('invoke', { id: d.id, method: 'mute', payload: {}, timeout: 5, connect: 60 });
     await Promise.all([called, assert.rejects(reply, { code: 504101 })]);
   },
 });

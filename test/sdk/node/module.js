@@ -23,7 +23,7 @@ module.exports = (transport) => ({
     const d = await t.device({ module: 'm' });
     const client = await open(t, transport, d);
     client.onMethod('echo', (request, response) => response.send(201, { got: request.payload }));
-    assert.deepEqual(await t.ask('invoke', { id: `${d.id}/m`, method: 'echo', payload: 7, connect: 5 }), { status: 201, payload: { got: 7 } });
+    assert.deepEqual(await t.ask('invoke', { id: `${d.id}/m`, method: 'echo', payload: 7, connect: 60 }), { status: 201, payload: { got: 7 } });
   },
 
   async 'module twin'(t) {

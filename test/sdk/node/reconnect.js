@@ -56,7 +56,7 @@ module.exports = (transport) => ({
     const again = next(client, 'connect');
     await t.ask('cut');
     await again;
-    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'echo', payload: 1, connect: 10 }), { status: 200, payload: 1 });
+    assert.deepEqual(await t.ask('invoke', { id: d.id, method: 'echo', payload: 1, connect: 60 }), { status: 200, payload: 1 });
     await update({ n: 2 });
     await client.getTwin();
     await t.ask('patch', { id: d.id, patch: { properties: { desired: { step: 2 } } } });

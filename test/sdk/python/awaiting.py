@@ -83,7 +83,7 @@ async def case_methods_ten_in_parallel(t):
                     await client.send_method_response(MethodResponse.create_from_method_request(r, 200, r.payload))
 
         client.on_method_request_received = handle
-        replies = await asyncio.gather(*(t.aask("invoke", id=d["id"], method="hold", payload=n, connect=5) for n in range(10)))
+        replies = await asyncio.gather(*(t.aask("invoke", id=d["id"], method="hold", payload=n, connect=60) for n in range(10)))
     assert replies == [{"status": 200, "payload": n} for n in range(10)]
 
 

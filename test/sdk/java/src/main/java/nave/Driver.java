@@ -32,7 +32,7 @@ public final class Driver {
     }
 
     private static final int CASES_AT_A_TIME = 24;
-    private static final int CASE_SECONDS = 60;
+    private static final int CASE_SECONDS = 240;
 
     private static final Gson JSON = new Gson();
     private static final PrintStream OUT = System.out;

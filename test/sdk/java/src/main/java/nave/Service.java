@@ -272,7 +272,7 @@ final class Service {
         ProvisioningServiceClient s = t.service();
         Device device = Device.symmetricGroup(t);
         fails(ProvisioningServiceClientNotFoundException.class, () -> s.getDeviceRegistrationState(device.id()));
-        Provision.register(ProvisioningDeviceClientTransportProtocol.HTTPS, device.security().start());
+        Provision.register(ProvisioningDeviceClientTransportProtocol.HTTPS, device.security());
         DeviceRegistrationState state = s.getDeviceRegistrationState(device.id());
         String group = device.id().replaceAll("-1$", "");
         QuerySpecification all = new QuerySpecificationBuilder("*", QuerySpecificationBuilder.FromType.DEVICE_REGISTRATIONS).createSqlQuery();
