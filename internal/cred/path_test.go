@@ -170,7 +170,7 @@ func TestPathIsBounded(t *testing.T) {
 	if _, err := cred.Path(presented, known, nil, time.Now(), 0); cred.ProblemOf(err) != cred.ProblemChain {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > time.Minute { // unbounded it would take years
 		t.Errorf("%v", took)
 	} else {
 		t.Log(took)

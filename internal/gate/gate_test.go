@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,29 @@ var (
 	opConfig = gate.Op{Name: "configuration.read", Right: nave.RegistryRead, Either: nave.ServiceConnect}
 	opPing   = gate.Op{Name: "hub.ping"}
 )
+
+// clock is a time that a test moves; the gate's own goroutine reads it too.
+type clock struct{ now atomic.Pointer[time.Time] }
+
+func clockAt(at time.Time) *clock {
+	c := &clock{}
+	c.now.Store(&at)
+	return c
+}
+
+func (c *clock) Now() time.Time { return *c.now.Load() }
+
+func (c *clock) add(d time.Duration) {
+	at := c.Now().Add(d)
+	c.now.Store(&at)
+}
+
+// daytime runs as real time does, but from noon of a day on: no midnight, which
+// begins the quota anew, comes in the middle of a test.
+func daytime() func() time.Time {
+	noon, began := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC), time.Now()
+	return func() time.Time { return noon.Add(time.Since(began)) }
+}
 
 // open makes a gate that ends with the test.
 func open(t testing.TB, o gate.Options) *gate.Gate {
@@ -67,9 +91,9 @@ func want(t testing.TB, err error, c *fault.Code) *fault.Error {
 }
 
 func TestOrderOfRefusals(t *testing.T) {
-	at := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	at := clockAt(time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC))
 	g := open(t, gate.Options{Tier: gate.Tier{SKU: "B1", Units: 1}, Quota: 1, Throttling: true,
-		Rates: map[string]float64{"twinUpdate": 1e-6}, Now: func() time.Time { return at }})
+		Rates: map[string]float64{"twinUpdate": 1e-6}, Now: at.Now})
 	op := gate.Op{Name: "twin.patch", Right: nave.ServiceConnect, Rate: "twinUpdate", Standard: true, Charge: gate.Chunks}
 	free := op
 	free.Name, free.Standard = "twin.patch2", false
@@ -90,7 +114,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	if e.After != 12*time.Hour {
 		t.Errorf("quota: retry after %v, want 12h", e.After)
 	}
-	at = at.Add(12 * time.Hour) // the next day
+	at.add(12 * time.Hour) // the next day
 	want(t, enter(g, &free, 0), nil)
 	want(t, enter(g, &free, 0), fault.ThrottlingException)
 }

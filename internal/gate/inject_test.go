@@ -104,12 +104,12 @@ func TestInjectProbability(t *testing.T) {
 }
 
 func TestInjectUntil(t *testing.T) {
-	at := time.Unix(1_700_000_000, 0)
-	g := open(t, gate.Options{Now: func() time.Time { return at }})
-	inject(t, g, gate.Rule{Op: opSend.Name, Device: "d1", Code: 403002, Until: at.Add(5 * time.Second)})
+	at := clockAt(time.Unix(1_700_000_000, 0))
+	g := open(t, gate.Options{Now: at.Now})
+	inject(t, g, gate.Rule{Op: opSend.Name, Device: "d1", Code: 403002, Until: at.Now().Add(5 * time.Second)})
 	want(t, enter(g, &opSend, 0), fault.IotHubQuotaExceeded)
 	want(t, enter(g, &opReport, 0), nil)
-	at = at.Add(5 * time.Second)
+	at.add(5 * time.Second)
 	want(t, enter(g, &opSend, 0), nil)
 	if r := g.Rules(); r != nil {
 		t.Errorf("rules left: %+v", r)

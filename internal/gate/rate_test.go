@@ -253,8 +253,8 @@ func TestGivingUp(t *testing.T) {
 }
 
 func TestPerDevice(t *testing.T) {
-	at := time.Unix(1_700_000_000, 0)
-	g := open(t, gate.Options{Now: func() time.Time { return at }, PerDevice: gate.PerDevice{Connects: 60, Patches: 2, Messages: 3}})
+	at := clockAt(time.Unix(1_700_000_000, 0))
+	g := open(t, gate.Options{Now: at.Now, PerDevice: gate.PerDevice{Connects: 60, Patches: 2, Messages: 3}})
 	for op, n := range map[*gate.Op]int{&opDial: 60, &opReport: 2, &opSend: 3} {
 		for range n {
 			want(t, enter(g, op, 0), nil)
@@ -265,11 +265,11 @@ func TestPerDevice(t *testing.T) {
 		}
 		want(t, g.Enter(t.Context(), owner, d2, op, 0), nil) // each identity for itself
 	}
-	at = at.Add(time.Second)
+	at.add(time.Second)
 	want(t, enter(g, &opDial, 0), nil)
 	want(t, enter(g, &opSend, 0), nil)
 	want(t, enter(g, &opReport, 0), fault.DeviceThrottlingLimitExceeded)
-	at = at.Add(29 * time.Second)
+	at.add(29 * time.Second)
 	want(t, enter(g, &opReport, 0), nil)
 	back := gate.Op{Name: "twin.patch", Right: nave.ServiceConnect, Rate: "twinUpdate"}
 	for range 10 { // what a back end does to the device counts for the hub only
@@ -289,7 +289,7 @@ func TestOffByDefault(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	g := open(t, gate.Options{Throttling: true, Rates: map[string]float64{"d2cSend": 500, "query": 500}, EnforceQuota: true,
+	g := open(t, gate.Options{Throttling: true, Rates: map[string]float64{"d2cSend": 500, "query": 500}, EnforceQuota: true, Now: daytime(),
 		Shape: gate.Shape{Burst: time.Second, Backlog: 200 * time.Millisecond}, PerDevice: gate.PerDevice{Connects: 1e6}})
 	var all sync.WaitGroup
 	for range 8 {

@@ -384,6 +384,8 @@ func (l *Line) hold(c *nave.C2D) bool {
 
 // spawn runs f on a goroutine that Close waits for; false after Close began.
 func (h *Hub) spawn(f func()) bool {
+	h.start.Lock()
+	defer h.start.Unlock()
 	if h.ctx.Err() != nil {
 		return false
 	}

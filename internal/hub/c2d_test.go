@@ -233,7 +233,7 @@ func TestFeedbackPause(t *testing.T) {
 		if n != 64 {
 			t.Errorf("a batch of %d records", n)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("64 records do not wait for the pause")
 	}
 }

@@ -211,7 +211,7 @@ func TestRegistered(t *testing.T) {
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%+v is not told of", want)
 		}
 	}
@@ -247,7 +247,7 @@ func TestSettledSMS(t *testing.T) {
 			if got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s is not told of", want)
 		}
 	}

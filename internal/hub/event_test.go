@@ -38,7 +38,7 @@ func (k *kit) events(source nave.Source, n int) (all []*nave.Event) {
 		select {
 		case e := <-found:
 			all = append(all, e)
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			k.t.Fatalf("%d of %d events of %s came", len(all), n, source)
 		}
 	}

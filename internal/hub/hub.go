@@ -66,6 +66,7 @@ type Hub struct {
 	born   time.Time       // when the hub was created
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
+	start  sync.Mutex // of goroutines: none begins once stop was called
 	work   sync.WaitGroup
 	off    []func() // unsubscribe from the bus
 
@@ -215,7 +216,9 @@ func (h *Hub) Close() error {
 	for _, l := range h.lines() {
 		l.shut(Whole, fault.ServiceUnavailable.New("the hub is shutting down"))
 	}
+	h.start.Lock()
 	h.stop()
+	h.start.Unlock()
 	h.work.Wait()
 	return h.flush(context.Background())
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/nave-hub/nave/internal/store"
 )
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // kit is a hub on a real store and bus, with a clock that the test moves.
 type kit struct {
 	*hub.Backend
@@ -148,7 +151,7 @@ func next[T any](t *testing.T, d *device) T {
 			t.Fatalf("got %T %+v, want %T", v, v, got)
 		}
 		return got
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		var none T
 		t.Fatalf("no %T came", none)
 		return none
@@ -204,7 +207,7 @@ func (k *kit) feedback() (lines []string) {
 // until repeats f until it is true: for what the hub does on its own time.
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("never: " + what)
 		}

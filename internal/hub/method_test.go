@@ -58,7 +58,7 @@ func TestInvokeWaitsForTheDevice(t *testing.T) {
 	i := k.put("d1", nave.IdentityPatch{})
 	done := make(chan error, 1)
 	go func() {
-		_, err := k.Invoke(ctx, i.ID, nave.Call{Method: "m", Connect: 30 * time.Second})
+		_, err := k.Invoke(ctx, i.ID, nave.Call{Method: "m", Connect: 5 * time.Minute})
 		done <- err
 	}()
 	l, d := k.connect(i, mqttArrival)

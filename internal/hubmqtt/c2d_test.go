@@ -27,20 +27,7 @@ func text(body string) nave.Message { return nave.Message{Body: []byte(body)} }
 // pending waits until so many messages are queued or locked.
 func (w *world) pending(t *testing.T, a *account, want int) {
 	t.Helper()
-	late := time.Now().Add(limit)
-	for {
-		i, err := w.back.Device(w.ctx, a.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i.Pending == want {
-			return
-		}
-		if time.Now().After(late) {
-			t.Fatalf("%d messages pending, want %d", i.Pending, want)
-		}
-		time.Sleep(time.Millisecond) // between looks
-	}
+	w.watch(t, a, fmt.Sprintf("%d messages pending", want), func(i *nave.Identity) bool { return i.Pending == want })
 }
 
 func (a *account) bound() string { return a.own() + "messages/devicebound/#" }

@@ -46,24 +46,24 @@ type client struct {
 }
 
 // start answers CONNECT, brings the subscriptions of a stored session back and
-// lets the reader run.
+// lets the reader run. Methods and desired properties are watched before the
+// CONNACK, so that whoever has it can rely on them; what the hub hands over
+// meanwhile waits for mu.
 func (c *client) start(session *mqtt.Session, stored *nave.Session) {
-	conn := session.Serve(c.ctx, stored != nil, c)
 	c.mu.Lock()
-	c.conn = conn
+	if stored != nil && !c.server.basic() {
+		c.filters = stored.Filters
+		c.watch(0, reached(c.line.ID(), stored.Filters))
+	}
+	c.conn = session.Serve(c.ctx, stored != nil, c)
 	shut := c.shut
 	c.mu.Unlock()
-	switch {
-	case shut != nil:
-		conn.Close(shut)
-	case stored != nil && !c.server.basic():
-		c.mu.Lock()
-		c.filters = stored.Filters
-		c.mu.Unlock()
-		c.watch(0, reached(c.line.ID(), stored.Filters))
+	if shut != nil {
+		c.conn.Close(shut)
+	} else {
 		c.Subscribed(nil)
 	}
-	conn.Start()
+	c.conn.Start()
 }
 
 // Publish implements mqtt.Handler.

@@ -27,7 +27,7 @@ import (
 const (
 	host  = "hub.test"
 	alias = "gateway.test"
-	limit = 20 * time.Second // for anything a test waits for
+	limit = time.Minute // for anything a test waits for
 )
 
 // world is a hub with its MQTT surface behind a loopback listener.
@@ -331,28 +331,31 @@ func (d *device) publish(topic, payload string, qos byte, id uint16) {
 // next returns the next message.
 func (d *device) next() mqtt.Publish {
 	d.t.Helper()
+	return came(d, d.in, "message")
+}
+
+// came returns what the channel brings next, also when the connection has ended behind it.
+func came[T any](d *device, from <-chan T, what string) (v T) {
+	d.t.Helper()
 	select {
-	case p := <-d.in:
-		return p
+	case v = <-from:
+		return v
 	case <-d.closed:
-		d.t.Fatal("the connection was closed, a message was expected")
 	case <-time.After(limit):
-		d.t.Fatal("no message came")
+		d.t.Fatalf("no %s came", what)
 	}
-	return mqtt.Publish{}
+	select {
+	case v = <-from:
+	default:
+		d.t.Fatalf("the connection was closed, a %s was expected", what)
+	}
+	return v
 }
 
 func (d *device) acked(want uint16) {
 	d.t.Helper()
-	select {
-	case id := <-d.acks:
-		if id != want {
-			d.t.Fatalf("PUBACK %d, want %d", id, want)
-		}
-	case <-d.closed:
-		d.t.Fatal("the connection was closed, a PUBACK was expected")
-	case <-time.After(limit):
-		d.t.Fatalf("no PUBACK %d came", want)
+	if id := came(d, d.acks, fmt.Sprintf("PUBACK %d", want)); id != want {
+		d.t.Fatalf("PUBACK %d, want %d", id, want)
 	}
 }
 
@@ -392,7 +395,32 @@ func (d *device) dropped() {
 	}
 }
 
-// ended waits until the hub knows that the identity has no connection.
+// leave sends DISCONNECT and waits until the hub has taken leave, too: the client's own end may come before.
+func (w *world) leave(t testing.TB, a *account, d *device) {
+	t.Helper()
+	d.Close()
+	<-d.Done()
+	w.watch(t, a, "the device is gone", func(i *nave.Identity) bool { return !i.Presence.Connected })
+}
+
+// watch looks at the registered identity until it is as wanted.
+func (w *world) watch(t testing.TB, a *account, what string, wanted func(*nave.Identity) bool) {
+	t.Helper()
+	for late := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
+		i, err := w.back.Device(w.ctx, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wanted(i) {
+			return
+		}
+		if time.Now().After(late) {
+			t.Fatalf("never: %s; %d messages pending", what, i.Pending)
+		}
+	}
+}
+
+// ended waits for the report of the operation and wants its code.
 func (w *world) ended(t testing.TB, id nave.ID, op string, code *fault.Code) *fault.Error {
 	t.Helper()
 	why := w.reported(t, id, op)

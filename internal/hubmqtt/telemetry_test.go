@@ -151,12 +151,20 @@ func TestDeviceFault(t *testing.T) {
 	t.Parallel()
 	w := open(t, func(o *hub.Options, _ *hubmqtt.Options) { o.DeviceFaults = true })
 	for _, kind := range []string{"KillTcp", "ShutDownMqtt", "InvokeThrottling"} {
-		t.Run(kind+" is never acknowledged, others are until it strikes", func(t *testing.T) {
+		request := func(t *testing.T, delay string) (*account, *device) {
 			a := w.register(t, "", nil)
 			d := w.connect(t, a)
-			d.publish(a.own()+"messages/events/AzIoTHub_FaultOperationType="+kind+"&AzIoTHub_FaultOperationDelayInSecs=0.3&AzIoTHub_FaultOperationCloseReason=boom", "x", 1, 1)
+			d.publish(a.own()+"messages/events/AzIoTHub_FaultOperationType="+kind+"&AzIoTHub_FaultOperationDelayInSecs="+delay+"&AzIoTHub_FaultOperationCloseReason=boom", "x", 1, 1)
+			return a, d
+		}
+		t.Run(kind+" is not acknowledged, others are until it strikes", func(t *testing.T) {
+			a, d := request(t, "3600")
 			d.publish(a.own()+"messages/events/", "x", 1, 2)
 			d.acked(2)
+			d.quiet()
+		})
+		t.Run(kind+" strikes", func(t *testing.T) {
+			a, d := request(t, "0.05")
 			d.dropped()
 			if e := w.reported(t, a.ID, "device.disconnect"); !strings.Contains(e.Text, "boom") {
 				t.Errorf("reported %v", e)

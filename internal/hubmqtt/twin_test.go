@@ -256,8 +256,7 @@ func TestDesired(t *testing.T) {
 	})
 	t.Run("DEV-135 offline", func(t *testing.T) {
 		a, d := start(t, 1)
-		d.Close()
-		<-d.Done()
+		w.leave(t, a, d)
 		w.patch(t, a, nave.Doc{"a": true})
 		d = w.connect(t, a)
 		d.quiet()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -140,17 +141,27 @@ func TestBytewise(t *testing.T) {
 			expect(t, client, mqtt.Connack{})
 			conn = <-conns
 			close(ready)
-			expect(t, client, mqtt.Suback{ID: 7, Codes: []byte{1, 0, 0x80}}, &mqtt.Publish{Topic: "a/b", Payload: []byte("late")})
-			// PUBACK and the answers have no order between them; here each is awaited by what the reader did before the next.
-			rest := make([]byte, 4+4+2)
-			if _, err := io.ReadFull(client, rest); err != nil || !bytes.Contains(rest, mqtt.Puback{ID: 5}.Append(nil)) ||
-				!bytes.Contains(rest, mqtt.Unsuback{ID: 8}.Append(nil)) || !bytes.Contains(rest, mqtt.Pingresp{}.Append(nil)) {
-				t.Fatalf("%x, %v", rest, err)
-			}
+			expectAnywhere(t, client, mqtt.Puback{ID: 5}, mqtt.Suback{ID: 7, Codes: []byte{1, 0, 0x80}},
+				&mqtt.Publish{Topic: "a/b", Payload: []byte("late")}, mqtt.Unsuback{ID: 8}, mqtt.Pingresp{})
 			client.Close()
 			<-conn.Done()
 		})
 	})
+}
+
+// expectAnywhere reads the others in their order, and before, among or behind them the PUBACK, which has no order with other packets.
+func expectAnywhere(t *testing.T, nc net.Conn, ack mqtt.Puback, others ...packet) {
+	t.Helper()
+	got := make([]byte, len(encode(others))+len(ack.Append(nil)))
+	if _, err := io.ReadFull(nc, got); err != nil {
+		t.Fatalf("%x, %v", got, err)
+	}
+	for n := range len(others) + 1 {
+		if bytes.Equal(got, slices.Concat(encode(others[:n]), ack.Append(nil), encode(others[n:]))) {
+			return
+		}
+	}
+	t.Fatalf("read %x; want %x with %x", got, encode(others), ack.Append(nil))
 }
 
 // TestSizes sends payloads around every boundary of the buffers, both ways.
@@ -272,7 +283,7 @@ func TestSlowReader(t *testing.T) {
 		_, conn := dial(t, loopback, mqtt.Options{MaxQueue: 256 << 10}, h)
 		var err error
 		for n := 0; err == nil; n++ {
-			if n > 1<<14 {
+			if n > 1<<16 {
 				t.Fatal("never full")
 			}
 			err = conn.Publish(&mqtt.Publish{Topic: "t", Payload: make([]byte, 3000)})
@@ -358,6 +369,54 @@ func TestEOF(t *testing.T) {
 		client.Close()
 		ended(t, h, conn, io.EOF)
 	})
+}
+
+// broken is a connection whose writes fail once the peer is gone.
+type broken struct {
+	net.Conn
+	gone   atomic.Bool
+	failed chan struct{}
+}
+
+func (b *broken) Write(p []byte) (int, error) {
+	if !b.gone.Load() {
+		return b.Conn.Write(p)
+	}
+	close(b.failed)
+	return 0, syscall.EPIPE
+}
+
+// TestLastWords: a client that says DISCONNECT and hangs up has left in an orderly way, although an answer to something before could not
+// be written any more.
+func TestLastWords(t *testing.T) {
+	for _, orderly := range []bool{true, false} {
+		client, inner := socket(t, true)
+		nc := &broken{Conn: inner, failed: make(chan struct{})}
+		var conn *mqtt.Conn
+		ready := make(chan struct{})
+		h := &peer{publish: func(*mqtt.Publish, mqtt.Ack) error {
+			<-ready
+			nc.gone.Store(true)
+			conn.Publish(&mqtt.Publish{Topic: "down"})
+			<-nc.failed
+			for range 3 {
+				conn.Publish(&mqtt.Publish{Topic: "nobody reads this"})
+			}
+			return nil
+		}}
+		conns := serve(t, nc, mqtt.Options{}, h)
+		write(t, client, &mqtt.Connect{ClientID: "d1"})
+		expect(t, client, mqtt.Connack{})
+		conn = <-conns
+		close(ready)
+		if orderly {
+			write(t, client, &mqtt.Publish{Topic: "up"}, mqtt.Disconnect{})
+			ended(t, h, conn, nil)
+		} else { // and one that hangs up in silence is gone all the same
+			write(t, client, &mqtt.Publish{Topic: "up"})
+			ended(t, h, conn, syscall.EPIPE)
+		}
+	}
 }
 
 // TestTLS runs over TLS: small and large packets, a graceful end with close_notify, and a reset beneath.

@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,7 +15,24 @@ import (
 	"github.com/nave-hub/nave/internal/mqtt"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
+// TestMain looks for goroutines that were left behind; one that is about to end gets the time for it.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for late := time.Now().Add(patience); code == 0; {
+		err := goleak.Find()
+		if err == nil {
+			break
+		}
+		if time.Now().After(late) {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // peer is a handler that a test fills with what it needs.
 type peer struct {
@@ -101,7 +119,7 @@ func serve(t testing.TB, nc net.Conn, o mqtt.Options, h *peer) <-chan *mqtt.Conn
 func dial(t testing.TB, loopback bool, o mqtt.Options, h *peer) (net.Conn, *mqtt.Conn) {
 	client, server := socket(t, loopback)
 	conns := serve(t, server, o, h)
-	client.SetDeadline(time.Now().Add(20 * time.Second))
+	client.SetDeadline(time.Now().Add(patience))
 	write(t, client, &mqtt.Connect{ClientID: "d1"})
 	expect(t, client, mqtt.Connack{})
 	return client, <-conns

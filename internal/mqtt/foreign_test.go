@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -12,7 +13,21 @@ import (
 	"github.com/nave-hub/nave/internal/mqtt"
 )
 
-// TestPaho has a foreign client connect, subscribe, publish in both directions with QoS 1, unsubscribe, ping, and leave.
+// foreign returns a foreign client that will use the connection.
+func foreign(nc net.Conn, keepAlive time.Duration) paho.Client {
+	return paho.NewClient(paho.NewClientOptions().AddBroker("tcp://memory:1").SetClientID("d1").SetUsername("u").SetPassword("p").SetProtocolVersion(4).
+		SetKeepAlive(keepAlive).SetAutoReconnect(false).SetCustomOpenConnectionFn(
+		func(*url.URL, paho.ClientOptions) (net.Conn, error) { return nc, nil }))
+}
+
+func finish(t *testing.T, what string, token paho.Token) {
+	t.Helper()
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("%s: %v", what, token.Error())
+	}
+}
+
+// TestPaho has a foreign client connect, subscribe, publish in both directions with QoS 1, unsubscribe, and leave.
 func TestPaho(t *testing.T) {
 	c, server := socket(t, true)
 	var conn *mqtt.Conn
@@ -26,35 +41,37 @@ func TestPaho(t *testing.T) {
 		return conn.Publish(&mqtt.Publish{Topic: "down/" + p.Topic, Payload: p.Payload, QoS: 1, ID: p.ID})
 	}
 	conns := serve(t, server, mqtt.Options{}, h)
-	o := paho.NewClientOptions().AddBroker("tcp://memory:1").SetClientID("d1").SetUsername("u").SetPassword("p").SetProtocolVersion(4).
-		SetKeepAlive(time.Second).SetPingTimeout(5 * time.Second).SetAutoReconnect(false).SetCustomOpenConnectionFn(
-		func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c, nil })
-	client := paho.NewClient(o)
-	finish := func(what string, token paho.Token) {
-		t.Helper()
-		if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
-			t.Fatalf("%s: %v", what, token.Error())
-		}
-	}
-	finish("connect", client.Connect())
+	client := foreign(c, time.Hour)
+	finish(t, "connect", client.Connect())
 	conn = <-conns
 	close(ready)
 	got := make(chan string, 100)
-	finish("subscribe", client.Subscribe("down/#", 1, func(_ paho.Client, m paho.Message) { got <- m.Topic() + " " + string(m.Payload()) }))
+	finish(t, "subscribe", client.Subscribe("down/#", 1, func(_ paho.Client, m paho.Message) { got <- m.Topic() + " " + string(m.Payload()) }))
 	for i := range 50 {
-		finish("publish", client.Publish("up", 1, false, fmt.Sprint(i)))
+		finish(t, "publish", client.Publish("up", 1, false, fmt.Sprint(i)))
 		if m := <-got; m != fmt.Sprint("down/up ", i) {
 			t.Fatalf("%d: %q", i, m)
 		}
 		<-settled
 	}
-	// Silent for longer than its keep-alive allows, the client lives only by its pings.
-	select {
-	case err := <-h.ended:
-		t.Fatalf("closed: %v", err)
-	case <-time.After(2500 * time.Millisecond):
-	}
-	finish("unsubscribe", client.Unsubscribe("down/#", "never"))
-	client.Disconnect(250)
+	finish(t, "unsubscribe", client.Unsubscribe("down/#", "never"))
+	client.Disconnect(uint(patience / time.Millisecond))
 	ended(t, h, conn, nil)
+}
+
+// TestPahoPings: silent for much longer than its keep-alive allows, a foreign client lives by its pings, and is content with the answers.
+func TestPahoPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, server := net.Pipe()
+		h := &peer{ended: make(chan error, 1)}
+		conns := serve(t, server, mqtt.Options{}, h)
+		client := foreign(c, 2*time.Second)
+		finish(t, "connect", client.Connect())
+		time.Sleep(10 * time.Minute)
+		if len(h.ended) != 0 || !client.IsConnectionOpen() {
+			t.Fatal("the connection has ended")
+		}
+		client.Disconnect(uint(patience / time.Millisecond))
+		ended(t, h, <-conns, nil)
+	})
 }

@@ -115,7 +115,7 @@ func needMosquitto(t *testing.T) {
 
 func mosquitto(t *testing.T, port, tool string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, tool, append([]string{"-h", "127.0.0.1", "-p", port}, args...)...).CombinedOutput()
 	return string(out), err
@@ -129,14 +129,19 @@ func TestMosquitto(t *testing.T) {
 			v5 := version == "mqttv5"
 			r := &relay{subscribed: make(chan byte, 1)}
 			port := r.listen(t)
-			sub := exec.Command("mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-V", version, "-i", "listener", "-q", "1", "-t", "up/#", "-C", "6", "-W", "20", "-F", "%t %q %p")
+			sub := exec.Command("mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-V", version, "-i", "listener", "-q", "1", "-t", "up/#", "-C", "6", "-W", "60", "-F", "%t %q %p")
 			var got bytes.Buffer
 			sub.Stdout, sub.Stderr = &got, &got
 			if err := sub.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if level := <-r.subscribed; (level == 5) != v5 {
-				t.Errorf("level %d", level)
+			select {
+			case level := <-r.subscribed:
+				if (level == 5) != v5 {
+					t.Errorf("level %d", level)
+				}
+			case <-time.After(patience):
+				t.Fatal("mosquitto_sub does not subscribe")
 			}
 			large := strings.Repeat("x", 100_000)
 			for _, args := range [][]string{{"-q", "0", "-m", "zero"}, {"-q", "1", "-m", "one"}, {"-q", "1", "-m", large}} {
@@ -172,7 +177,7 @@ func TestMosquitto(t *testing.T) {
 			if want := map[bool]string{false: "bad user name or password", true: "Bad User Name or Password"}[v5]; err == nil || !strings.Contains(out, want) {
 				t.Errorf("refused: %q, %v", out, err)
 			}
-			out, _ = mosquitto(t, port, "mosquitto_sub", "-d", "-V", version, "-t", "denied", "-W", "5", "-E")
+			out, _ = mosquitto(t, port, "mosquitto_sub", "-d", "-V", version, "-t", "denied", "-W", "60", "-E")
 			if want := map[bool]string{false: "Subscribed (mid: 1): 128", true: "Subscribed (mid: 1): 135"}[v5]; !strings.Contains(out, want) {
 				t.Errorf("subscription: %q", out)
 			}

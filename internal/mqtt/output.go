@@ -57,6 +57,7 @@ type output struct {
 	// Owned by the writer:
 	renewed time.Time // when the write deadline was set
 	last    bool      // it is not set again, as the connection is closing
+	broken  bool      // a write has failed: nothing is written any more
 }
 
 // kick makes sure that the writer looks at queue and ring after this call; it costs a load when that is due anyway.
@@ -177,7 +178,8 @@ func (l *link) write() {
 		list, end := l.take()
 		if list != nil {
 			if err := l.drain(list); err != nil {
-				l.stop(slow(err), stopNow)
+				l.out.broken = true
+				l.fail(err)
 			}
 			continue
 		}
@@ -191,11 +193,17 @@ func (l *link) write() {
 	}
 }
 
-func slow(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return ErrSlow
+// fail ends the connection after a failed write. What the peer has sent before it broke the connection off, perhaps a DISCONNECT, is
+// the reader's to find, and so is the end behind that; it gets a moment.
+func (l *link) fail(err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		l.stop(ErrSlow, stopNow)
+	case l.stopped.Load():
+		l.stop(err, stopNow)
+	default:
+		time.AfterFunc(lingerTime, func() { l.stop(err, stopNow) })
 	}
-	return err
 }
 
 // take empties the queue and adds the PUBACKs that are due; end is set when nothing will come after it.
@@ -229,11 +237,11 @@ func (l *link) take() (list *chunk, end bool) {
 	return list, end
 }
 
-// drain writes the list and frees it.
+// drain writes the list, unless an earlier write has failed, and frees it.
 func (l *link) drain(list *chunk) (err error) {
 	for list != nil {
 		next, n := list.next, list.queued()
-		if err == nil {
+		if err == nil && !l.out.broken {
 			next, n, err = l.writeSome(list)
 		}
 		for list != next {
