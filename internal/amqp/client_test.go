@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/nave-hub/nave/internal/amqp"
@@ -23,7 +22,8 @@ func exchange(t *testing.T, n, size int, server, client amqp.Options) {
 	if err := s.Attach(within(t), in); err != nil {
 		t.Fatal(err)
 	}
-	var accepted atomic.Int64
+	accepted := 0 // owned by the client's reader
+	all := make(chan struct{})
 	room := make(chan struct{}, 1)
 	out := &amqp.Link{Name: "out", Role: amqp.RoleSender, Target: &amqp.Terminus{Address: "q"}, SndMode: amqp.SettleMixed,
 		OnCredit: func(uint32, bool) {
@@ -34,7 +34,9 @@ func exchange(t *testing.T, n, size int, server, client amqp.Options) {
 		},
 		OnDisposition: func(_ *amqp.Out, st amqp.State, settled bool) {
 			if st == (amqp.Accepted{}) && settled {
-				accepted.Add(1)
+				if accepted++; accepted == n {
+					close(all)
+				}
 			}
 		}}
 	if err := s.Attach(within(t), out); err != nil {
@@ -66,6 +68,11 @@ func exchange(t *testing.T, n, size int, server, client amqp.Options) {
 		}
 	}
 	b.wait(t, "all accepted", func() bool { return b.settled["accepted"] == n })
+	select {
+	case <-all:
+	case <-ctx.Done():
+		t.Fatal("the sender did not learn that all were accepted")
+	}
 }
 
 func payloadOf(i, size int) []byte {
@@ -175,5 +182,36 @@ func TestDrainOfAReceiver(t *testing.T) {
 	<-drained
 	if l.Credit() != 0 {
 		t.Error(l.Credit())
+	}
+}
+
+// A connection that is killed gives the answers that are due before.
+func TestKill(t *testing.T) {
+	_, address := start(t, amqp.Options{})
+	c := connect(t, address, amqp.ClientOptions{})
+	states := make(chan amqp.State, 1)
+	credit := make(chan struct{}, 10)
+	l := &amqp.Link{Name: "x", Role: amqp.RoleSender, SndMode: amqp.SettleMixed, Target: &amqp.Terminus{Address: "kills"},
+		OnCredit:      func(uint32, bool) { credit <- struct{}{} },
+		OnDisposition: func(_ *amqp.Out, st amqp.State, _ bool) { states <- st }}
+	if err := c.Begin().Attach(within(t), l); err != nil {
+		t.Fatal(err)
+	}
+	<-credit
+	if _, err := l.Send([]byte("x"), nil, 0, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-c.Done()
+	var own *amqp.Error
+	if err := c.Err(); err == nil || errors.As(err, &own) {
+		t.Errorf("%v, want a reset", err)
+	}
+	select {
+	case st := <-states:
+		if st != (amqp.Accepted{}) {
+			t.Errorf("outcome %#v, want accepted", st)
+		}
+	default:
+		t.Error("no outcome came")
 	}
 }

@@ -130,6 +130,18 @@ func (c *Conn) Abort() {
 	c.reset()
 }
 
+// Kill is Abort once what is queued has been written; a peer that does not read
+// gets Options.CloseTimeout.
+func (c *Conn) Kill() {
+	c.nc.SetWriteDeadline(time.Now().Add(c.o.CloseTimeout))
+	c.mu.Lock()
+	for c.writing {
+		c.wake.Wait()
+	}
+	c.mu.Unlock()
+	c.Abort()
+}
+
 func (c *Conn) reset() {
 	nc := c.nc
 	for { // a WebSocket may lie on TLS, and that on TCP

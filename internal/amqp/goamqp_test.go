@@ -2,10 +2,10 @@ package amqp_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 
 	az "github.com/Azure/go-amqp"
@@ -55,16 +55,18 @@ func TestAzureClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			go func() {
+			var sending sync.WaitGroup
+			sending.Go(func() {
 				for i := range c.count {
 					m := az.NewMessage(bytes.Repeat([]byte{byte(i)}, c.size))
 					m.ApplicationProperties = map[string]any{"i": int32(i)}
-					if err := snd.Send(context.Background(), m, nil); err != nil {
+					if err := snd.Send(within(t), m, nil); err != nil {
 						t.Error(err)
 						return
 					}
 				}
-			}()
+			})
+			defer sending.Wait() // the last outcome may come behind the last message
 			for i := range c.count {
 				m, err := rcv.Receive(within(t), nil)
 				if err != nil {
@@ -121,9 +123,14 @@ func TestAzureSettleModes(t *testing.T) {
 func TestAzureOutcomes(t *testing.T) {
 	b, address := start(t, amqp.Options{})
 	s := azure(t, address, nil)
-	out, _ := s.NewSender(within(t), "q", nil)
+	out, err := s.NewSender(within(t), "q", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 4 {
-		out.Send(within(t), az.NewMessage([]byte("x")), nil)
+		if err := out.Send(within(t), az.NewMessage([]byte("x")), nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	in, err := s.NewReceiver(within(t), "q", &az.ReceiverOptions{Credit: 5})
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 )
 
 // broker is the application of these tests: addresses are queues in memory. What
-// is sent to "refused" is refused, to "rejects" rejected; a sender at any other
-// address fills a queue and a receiver there empties it.
+// is sent to "refused" is refused, to "rejects" rejected, "kills" accepts it and
+// kills the connection; a sender at any other address fills a queue and a
+// receiver there empties it.
 type broker struct {
 	o amqp.Options
 
@@ -126,16 +127,19 @@ func (b *broker) note(f func()) {
 	b.news.Broadcast()
 }
 
-// wait blocks until ok, or fails after ten seconds.
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
+// wait blocks until ok, or fails when patience is over.
 func (b *broker) wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	stop := time.AfterFunc(10*time.Second, func() { b.news.Broadcast() })
+	late := false
+	stop := time.AfterFunc(patience, func() { b.note(func() { late = true }) })
 	defer stop.Stop()
-	began := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for !ok() {
-		if time.Since(began) > 10*time.Second {
+		if late {
 			t.Fatalf("waited for %s; outcomes %v, lost %d", what, b.settled, b.lost)
 		}
 		b.news.Wait()
@@ -162,6 +166,10 @@ func (b *broker) take(address string, d *amqp.Delivery) {
 		return
 	case strings.HasPrefix(address, "releases"):
 		d.Release()
+		return
+	case strings.HasPrefix(address, "kills"):
+		d.Accept()
+		go d.Link.Conn().Kill()
 		return
 	}
 	var readers []*amqp.Link
@@ -191,7 +199,7 @@ func (b *broker) pump(address string, l *amqp.Link) {
 }
 
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -167,8 +167,8 @@ func next(r *http.Request, b *hub.Backend) (*hub.FeedbackBatch, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	defer cancel()
 	batch, err := b.NextFeedback(ctx)
-	if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
-		return nil, nil
+	if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
+		return nil, nil // whatever the end of the wait broke off calls its error as it likes
 	}
 	return batch, err
 }

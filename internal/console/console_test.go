@@ -251,7 +251,7 @@ func TestUnknown(t *testing.T) {
 func TestEvents(t *testing.T) {
 	r := start(t)
 	line, other := r.line("d1"), r.line("d2")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	resp, err := http.DefaultClient.Do(r.request("GET", "/api/hubs/hub.test/events?device=d1", "").WithContext(ctx))
 	if err != nil {

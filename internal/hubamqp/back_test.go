@@ -21,7 +21,6 @@ type back struct {
 	conn *amqp.Conn
 	kit  *navetest.Kit
 	t    testing.TB
-	over chan error // how the connection ended
 	last atomic.Int64
 }
 
@@ -41,8 +40,8 @@ func tryBack(t testing.TB, k *navetest.Kit, change ...func(*amqp.ClientOptions))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &back{kit: k, t: t, over: make(chan error, 1)}
-	o := amqp.ClientOptions{Options: amqp.Options{ContainerID: "back", Hostname: k.Hub.Host()}, OnClosed: func(err error) { b.over <- err }}
+	b := &back{kit: k, t: t}
+	o := amqp.ClientOptions{Options: amqp.Options{ContainerID: "back", Hostname: k.Hub.Host()}}
 	for _, f := range change {
 		f(&o)
 	}

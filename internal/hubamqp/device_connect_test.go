@@ -3,7 +3,9 @@ package hubamqp_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -28,7 +30,7 @@ func TestConnection(t *testing.T) {
 	t.Run("DEV-141 bare AMQP", func(t *testing.T) { device(t, k, dev).sender(events(dev)).accepted(data("a")) })
 	t.Run("DEV-142 mechanisms", func(t *testing.T) {
 		p := join(t, k, dialed{ClientOptions: amqp.ClientOptions{Mechanism: amqp.Anonymous}})
-		offered := string(p.tap.bytes)
+		offered := string(p.tap.seen())
 		for _, name := range []string{amqp.Anonymous, amqp.MSSBCBS, amqp.Plain, amqp.External} {
 			if !strings.Contains(offered, name) {
 				t.Errorf("%s is not offered", name)
@@ -74,19 +76,22 @@ func TestConnection(t *testing.T) {
 	})
 	t.Run("DEV-149 heartbeats", func(t *testing.T) {
 		// The engine proves half of any time-out; here the hub must obey one of 5 s.
+		// Without that wish the first one would come after 2 minutes, which is more than patience.
 		p := join(t, k, dialed{ClientOptions: amqp.ClientOptions{Options: amqp.Options{IdleTimeout: 5 * time.Second}}})
-		start := time.Now()
 		p.tap.await(t, "an empty frame", func(all []frame) bool { return all[len(all)-1].size == 8 })
-		if since := time.Since(start); since > 4*time.Second {
-			t.Errorf("after %v", since)
-		}
 	})
 	t.Run("DEV-150 idle time-out of 1 s", func(t *testing.T) {
-		p, err := try(t, k, dialed{ClientOptions: amqp.ClientOptions{Options: amqp.Options{IdleTimeout: time.Second}}})
-		if err == nil {
-			err = p.ended()
+		// Our own client would hang up by itself after such a silence; this one only listens.
+		w := &tap{Conn: handshake(t, k), grown: make(chan struct{})}
+		go io.Copy(io.Discard, w)
+		if _, err := w.Write(append([]byte("AMQP\x00\x01\x00\x00"), openFrame(t, time.Second)...)); err != nil {
+			t.Fatal(err)
 		}
-		wantCondition(t, err, amqp.InvalidField)
+		w.await(t, "CLOSE with amqp:invalid-field", func(all []frame) bool {
+			return slices.ContainsFunc(all, func(f frame) bool {
+				return f.code == 0x18 && strings.Contains(fmt.Sprint(f.fields), string(amqp.InvalidField))
+			})
+		})
 	})
 	t.Run("DEV-007 WebSocket", func(t *testing.T) {
 		for _, path := range []string{"/$iothub/websocket", "/$iothub/websocket?iothub-no-client-cert=true", "/$servicebus/websocket"} {
@@ -95,6 +100,18 @@ func TestConnection(t *testing.T) {
 			p.sender(events(dev)).accepted(data("ws"))
 		}
 	})
+}
+
+// openFrame is an OPEN that asks for an idle time-out.
+func openFrame(t testing.TB, idle time.Duration) []byte {
+	t.Helper()
+	b, err := amqp.AppendValue([]byte{0, 0, 0, 0, 2, 0, 0, 0}, amqp.Described{Descriptor: uint64(0x10),
+		Value: []any{"listener", navetest.Host, uint32(65536), uint16(10), uint32(idle.Milliseconds())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint32(b, uint32(len(b)))
+	return b
 }
 
 func TestListeners(t *testing.T) {

@@ -145,13 +145,13 @@ func refuses(t *testing.T, kind string, condition amqp.Symbol) {
 	d, other := k.Device("refused"), k.Device("other")
 	p := device(t, k, d, other)
 	l, o, w := p.sender(events(d)), p.sender(events(other)), p.twin(d)
-	l.accepted(wish(t, kind, "0", "5"))
+	l.accepted(wish(t, kind, "0", "300"))
 	l.rejected(data("x"), condition)
 	o.accepted(data("another device"))
 	if status, _ := w.ask("x", "PATCH", "/properties/reported", `{"a":1}`); status != 200 {
 		t.Errorf("twin patch: %d", status)
 	}
-	k.Clock.Add(6 * time.Second)
+	k.Clock.Add(301 * time.Second)
 	l.accepted(data("over"))
 	l.attached()
 }

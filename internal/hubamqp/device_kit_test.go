@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -57,12 +57,17 @@ type frame struct {
 	size    int
 }
 
+// seen returns the bytes so far.
+func (w *tap) seen() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.bytes)
+}
+
 // frames returns the AMQP frames so far.
 func (w *tap) frames(t testing.TB) (all []frame) {
 	t.Helper()
-	w.mu.Lock()
-	b := bytes.Clone(w.bytes)
-	w.mu.Unlock()
+	b := w.seen()
 	for len(b) >= 8 {
 		if string(b[:4]) == "AMQP" {
 			b = b[8:]

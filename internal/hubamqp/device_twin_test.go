@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/amqp"
@@ -216,7 +215,7 @@ func TestMethods(t *testing.T) {
 			var m *amqp.Message
 			var done chan callback
 			t.Run("DEV-196 call", func(t *testing.T) {
-				done = invoke(k, d, nave.Call{Method: "reboot", Payload: json.RawMessage(`{"in":3}`), Connect: 5 * time.Second})
+				done = invoke(k, d, nave.Call{Method: "reboot", Payload: json.RawMessage(`{"in":3}`), Connect: patience})
 				in, m = requests.next()
 				if _, ok := m.Properties.CorrelationID.(amqp.UUID); !ok || m.ApplicationProperties.Get("IoThub-methodname") != "reboot" ||
 					len(m.Data) != 1 || string(m.Data[0]) != `{"in":3}` || !in.Settled {
@@ -255,7 +254,7 @@ func TestMethods(t *testing.T) {
 				if r := <-invoke(k, d, nave.Call{Method: "reboot"}); !errors.Is(r.err, fault.DeviceNotOnline) {
 					t.Errorf("%v", r.err)
 				}
-				done = invoke(k, d, nave.Call{Method: "late", Connect: 10 * time.Second})
+				done = invoke(k, d, nave.Call{Method: "late", Connect: patience})
 				again := p.receiver(at(d, "/methods/devicebound"))
 				again.next()
 				again.Detach(nil)

@@ -109,7 +109,7 @@ func TestFeedback(t *testing.T) {
 			string(m.Properties.UserID) != "hub" || m.Properties.MessageID == nil {
 			t.Errorf("tag %x, properties %+v", d.Tag(), m.Properties)
 		}
-		if at, ok := m.MessageAnnotations.Get("iothub-enqueuedtime").(amqp.Timestamp); !ok || k.Clock.Now().Sub(at.Time()) > time.Minute {
+		if at, ok := m.MessageAnnotations.Get("iothub-enqueuedtime").(amqp.Timestamp); !ok || k.Clock.Now().Sub(at.Time()) > time.Hour {
 			t.Errorf("annotations are %v", m.MessageAnnotations)
 		}
 	})
@@ -131,9 +131,9 @@ func TestFeedback(t *testing.T) {
 	})
 	t.Run("SVC-227 negative, expired", func(t *testing.T) {
 		m := asking("d1", "late", "negative")
-		m.Properties.AbsoluteExpiryTime = amqp.NewTimestamp(k.Clock.Now().Add(time.Second))
+		m.Properties.AbsoluteExpiryTime = amqp.NewTimestamp(k.Clock.Now().Add(30 * time.Second))
 		wantAccepted(t, s.message(m))
-		k.Clock.Add(2 * time.Second)
+		k.Clock.Add(30 * time.Second)
 		if r := one(t); r.OriginalMessageID != "late" || r.StatusCode != "Expired" {
 			t.Errorf("record is %+v", r)
 		}
@@ -154,6 +154,22 @@ func TestFeedbackSettlement(t *testing.T) {
 	if f.RcvMode != amqp.SettleSecond {
 		t.Errorf("receiver settle mode is %d", f.RcvMode)
 	}
+	// First, as the clock moves: an outcome still on its way to the hub would come too late.
+	t.Run("lock ran out", func(t *testing.T) {
+		outcome("e")
+		late := f.take()
+		k.Clock.Add(2 * time.Minute)
+		again := f.take() // the sweep gives it out anew
+		if r := recordsOf(t, again); r[0].OriginalMessageID != "e" {
+			t.Errorf("again came %v", r)
+		}
+		late.Accept() // too late, the other delivery still counts
+		again.Accept()
+		outcome("f")
+		if r := recordsOf(t, f.next()); r[0].OriginalMessageID != "f" {
+			t.Errorf("next came %v", r)
+		}
+	})
 	t.Run("SVC-232 abandoned in mode second", func(t *testing.T) {
 		outcome("a")
 		f.take().Release()
@@ -195,21 +211,6 @@ func TestFeedbackSettlement(t *testing.T) {
 		f = b.receiver(feedbackAddress, second)
 		if r := recordsOf(t, f.next()); r[0].OriginalMessageID != "d" {
 			t.Errorf("again came %v", r)
-		}
-	})
-	t.Run("lock ran out", func(t *testing.T) {
-		outcome("e")
-		late := f.take()
-		k.Clock.Add(2 * time.Minute)
-		again := f.take() // the sweep gives it out anew
-		if r := recordsOf(t, again); r[0].OriginalMessageID != "e" {
-			t.Errorf("again came %v", r)
-		}
-		late.Accept() // too late, the other delivery still counts
-		again.Accept()
-		outcome("f")
-		if r := recordsOf(t, f.next()); r[0].OriginalMessageID != "f" {
-			t.Errorf("next came %v", r)
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 func (s *seat) Close(what hub.Part, why *fault.Error) {
 	switch what {
 	case hub.Socket:
-		s.c.engine.Abort()
+		s.c.work.Go(s.c.engine.Kill) // behind the answer to whoever asked for it
 	case hub.Whole:
 		s.closeWhole(why)
 	case hub.SessionPart:

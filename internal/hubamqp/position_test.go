@@ -106,7 +106,11 @@ func TestAppendEvent(t *testing.T) {
 	if got.MessageAnnotations.Get("x-opt-offset") != "4096" || string(got.Data[0]) != "body" || got.Properties.To != "/devices/d/messages/events" {
 		t.Errorf("message is %+v", got)
 	}
-	if n := testing.AllocsPerRun(100, func() { b = appendEvent(b[:0], e, m) }); n > 0 {
+	n := 1.0
+	for try := 0; try < 10 && n > 0; try++ { // what the runtime allocates meanwhile counts too
+		n = min(n, testing.AllocsPerRun(100, func() { b = appendEvent(b[:0], e, m) }))
+	}
+	if n > 0 {
 		t.Errorf("%v allocations an event", n)
 	}
 }

@@ -22,6 +22,9 @@ const (
 
 	// drainGrace is how long a reader that is drained looks for further events.
 	drainGrace = 50 * time.Millisecond
+	// drainLimit is how long it looks for events that the log says are there: one
+	// that cannot give them out must not hold the credit for ever.
+	drainLimit = 10 * time.Second
 	// metricsAge is how old metrics may become while events flow.
 	metricsAge = 100 * time.Millisecond
 	// eventBuffer is kept between events, a greater one is not.
@@ -48,6 +51,8 @@ type reader struct {
 	events  *hub.EventReader
 	metrics *metrics // nil unless the receiver wants them
 	buf     []byte
+	given   int64 // sequence number of the newest event sent, 0 before the first
+	owed    bool  // events are there that a receiver which drains has to get
 
 	// Guarded by mu:
 	mu       sync.Mutex
@@ -157,7 +162,10 @@ func (r *reader) run() {
 	}
 	defer r.events.Close()
 	r.l.OnCredit = r.credited
-	r.l.OnDetach = func(error, []*amqp.Out) { r.cancel() }
+	r.l.OnDetach = func(error, []*amqp.Out) {
+		place.Leave() // here already: the next attach of the same client may need the place
+		r.cancel()
+	}
 	if r.c.accept(r.l) {
 		r.pump()
 	}
@@ -173,9 +181,10 @@ func (r *reader) evicted(why *fault.Error) {
 func (r *reader) credited(_ uint32, drain bool) {
 	r.mu.Lock()
 	stop := r.stop
+	first := drain && !r.draining
 	r.draining = drain
 	r.mu.Unlock()
-	if drain && stop != nil {
+	if first && stop != nil {
 		time.AfterFunc(drainGrace, stop)
 	}
 	wake(r.more)
@@ -188,7 +197,9 @@ func (r *reader) pump() {
 		case r.ctx.Err() != nil:
 			return
 		case errors.Is(err, context.Canceled):
-			r.drained()
+			if r.owed = !r.owed && r.owes(); !r.owed {
+				r.drained()
+			}
 			continue
 		case err != nil:
 			r.l.Detach(r.c.condition(opRead, nave.ID{}, fault.ServiceUnavailable.Wrap(err, "the event log can't be read now")))
@@ -199,8 +210,28 @@ func (r *reader) pump() {
 			if !r.send(e) {
 				return
 			}
+			r.given, r.owed = e.Seq, false
 		}
 	}
+}
+
+// owes reports whether events are stored that a draining receiver still has to
+// get, as far as the log tells.
+func (r *reader) owes() bool {
+	r.mu.Lock()
+	draining := r.draining
+	r.mu.Unlock()
+	if !draining {
+		return false
+	}
+	info, err := r.b.PartitionInfo(r.ctx, r.partition)
+	switch {
+	case err != nil:
+		return false
+	case r.given == 0 && (r.from.Latest || info.LastEnqueued.Before(r.from.Since)):
+		return false
+	}
+	return info.Last > max(r.given, r.from.After, r.from.At-1)
 }
 
 // next waits for events, while the receiver drains only for a moment.
@@ -212,7 +243,11 @@ func (r *reader) next() ([]*nave.Event, error) {
 	draining := r.draining
 	r.mu.Unlock()
 	if draining {
-		defer time.AfterFunc(drainGrace, cancel).Stop()
+		grace := drainGrace
+		if r.owed {
+			grace = drainLimit
+		}
+		defer time.AfterFunc(grace, cancel).Stop()
 	}
 	events, err := r.events.Next(ctx)
 	if len(events) > 0 {

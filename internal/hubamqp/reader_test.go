@@ -105,7 +105,7 @@ func TestManagement(t *testing.T) {
 		ids, _ := v.Get("partition_ids").(amqp.Array)
 		created, _ := v.Get("created_at").(amqp.Timestamp)
 		if r.ApplicationProperties.Get("status-code") != int32(200) || fmt.Sprint(ids.Items) != "[0 1 2 3]" || v.Get("partition_count") != int32(4) ||
-			v.Get("name") != "Hub" || v.Get("type") != "com.microsoft:eventhub" || k.Clock.Now().Sub(created.Time()) > time.Minute {
+			v.Get("name") != "Hub" || v.Get("type") != "com.microsoft:eventhub" || k.Clock.Now().Sub(created.Time()) > time.Hour {
 			t.Errorf("answer is %v %v", r.ApplicationProperties, r.Value)
 		}
 	})
@@ -362,6 +362,7 @@ func TestReaderEpochs(t *testing.T) {
 
 func TestReaderOpensThrottled(t *testing.T) {
 	k := navetest.Start(t)
+	k.Clock.Freeze(time.Now()) // or a slow machine never opens them too fast
 	b := service(t, k)
 	t.Run("receivers are opened too fast", func(t *testing.T) {
 		for range 200 {
@@ -450,7 +451,7 @@ func TestReaderMessages(t *testing.T) {
 			d.Get("last_enqueued_time_utc") != m.MessageAnnotations.Get("x-opt-enqueued-time") {
 			t.Errorf("delivery annotations are %v", d)
 		}
-		if at, ok := d.Get("runtime_info_retrieval_time_utc").(amqp.Timestamp); !ok || k.Clock.Now().Sub(at.Time()) > time.Minute {
+		if at, ok := d.Get("runtime_info_retrieval_time_utc").(amqp.Timestamp); !ok || k.Clock.Now().Sub(at.Time()) > time.Hour {
 			t.Errorf("delivery annotations are %v", d)
 		}
 		plain := parse(t, b.receiver(partition2).next())
@@ -486,17 +487,32 @@ func TestReaderCredit(t *testing.T) {
 			}
 			r.Grant(10)
 			r.Drain()
-			if got := r.bodies(3); got != "2 3 4" {
-				t.Errorf("events are %s", got)
-			}
-			select {
-			case <-drained:
-			case <-within(t).Done():
-				t.Fatal("the credit does not come back")
-			}
-			if len(r.came) > 0 || r.Credit() != 0 {
-				t.Errorf("%d more events, credit %d", len(r.came), r.Credit())
-			}
+			wantDrained(t, r, drained, "2 3 4")
 		})
+		t.Run(name+", at once", func(t *testing.T) {
+			r := b.receiver(partition2, func(l *amqp.Link) {
+				l.ManualCredit, l.SndMode = true, mode
+				l.OnDrained = func() { drained <- struct{}{} }
+			})
+			r.Grant(10)
+			r.Drain()
+			wantDrained(t, r, drained, "0 1 2 3 4")
+		})
+	}
+}
+
+// wantDrained wants the events, and then the credit back.
+func wantDrained(t *testing.T, r *receiver, drained <-chan struct{}, want string) {
+	t.Helper()
+	if got := r.bodies(len(strings.Fields(want))); got != want {
+		t.Errorf("events are %s, want %s", got, want)
+	}
+	select {
+	case <-drained:
+	case <-within(t).Done():
+		t.Fatal("the credit does not come back")
+	}
+	if len(r.came) > 0 || r.Credit() != 0 {
+		t.Errorf("%d more events, credit %d", len(r.came), r.Credit())
 	}
 }

@@ -361,6 +361,7 @@ func TestSendContent(t *testing.T) {
 
 func TestSendQuota(t *testing.T) {
 	k := navetest.Start(t, func(c *nodes.Config) { c.Hub.Quota.Enforce, c.Hub.Quota.Daily = true, 1 })
+	k.Clock.Freeze(time.Now()) // or the quota begins anew at midnight
 	k.Device("d1")
 	s := service(t, k).sender("/messages/devicebound")
 	t.Run("SVC-265 quota exhausted", func(t *testing.T) {

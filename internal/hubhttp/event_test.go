@@ -30,7 +30,7 @@ func (r *rig) log(device string) *eventLog {
 func (l *eventLog) next() *nave.Event {
 	l.t.Helper()
 	for len(l.ready) == 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		var err error
 		if l.ready, err = l.reader.Next(ctx); err != nil {
@@ -133,11 +133,11 @@ func TestDeviceFaults(t *testing.T) {
 		}{{"InvokeThrottling", "ThrottlingException", 429}, {"InvokeMaxMessageQuota", "IotHubQuotaExceeded", 403}, {"InvokeAuthError", "IotHubUnauthorizedAccess", 401}} {
 			r.create(row.kind)
 			q := ask{verb: "POST", path: "/devices/" + row.kind + "/messages/events", as: row.kind, headers: []string{"iothub-app-AzIoTHub_FaultOperationType: " + row.kind,
-				"iothub-app-AzIoTHub_FaultOperationCloseReason: boom", "iothub-app-AzIoTHub_FaultOperationDurationInSecs: 5"}}
+				"iothub-app-AzIoTHub_FaultOperationCloseReason: boom", "iothub-app-AzIoTHub_FaultOperationDurationInSecs: 300"}}
 			r.do(q).refused(t, row.status, row.name)
 			q.headers = nil
 			r.do(q).refused(t, row.status, row.name)
-			ahead.Add(int64(6 * time.Second))
+			ahead.Add(int64(301 * time.Second))
 			r.do(q).want(t, 204)
 		}
 	})

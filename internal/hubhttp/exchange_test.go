@@ -93,7 +93,7 @@ func (r *rig) try(q ask) (*answer, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	go io.WriteString(conn, r.text(q)) // the server may answer before it has read all
 	all, err := io.ReadAll(conn)
 	if len(all) == 0 {

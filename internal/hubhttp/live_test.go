@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestMethodsLive(t *testing.T) {
 		r.create(id)
 	}
 	t.Run("SVC-139 the device connects in time", func(t *testing.T) {
-		got := r.later(ask{verb: "POST", path: "/twins/late/methods", body: `{"methodName":"m","connectTimeoutInSeconds":20}`})
+		got := r.later(ask{verb: "POST", path: "/twins/late/methods", body: `{"methodName":"m","connectTimeoutInSeconds":60}`})
 		r.connect("late", func(*nave.Call) *nave.Reply { return &nave.Reply{Status: 200} }).line.WatchMethods(true)
 		next(t, got, "answer").want(t, 200)
 	})
@@ -49,10 +50,10 @@ func TestMethodsLive(t *testing.T) {
 		began := time.Now()
 		got := r.do(ask{verb: "POST", path: "/twins/mute/methods", body: `{"methodName":"m","responseTimeoutInSeconds":5}`})
 		got.refused(t, 504, "GatewayTimeout")
-		if took := time.Since(began); took < 5*time.Second || took > 8*time.Second {
+		if took := time.Since(began); took < 5*time.Second {
 			t.Errorf("took %s", took)
 		}
-		if !strings.Contains(got.body, `\"errorCode\":504101`) {
+		if !strings.Contains(got.body, `\"errorCode\":504101`) || !strings.Contains(got.body, "limit 5, setting responseTimeoutInSeconds") {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -107,9 +108,9 @@ func TestMethodsLive(t *testing.T) {
 		next(t, p.calls, "call")
 		cancel()
 		next(t, ended, "end")
-		last := r.seen()[len(r.seen())-1]
-		if last.why.Code != fault.ClientClosedRequest || last.on.Device != "gone" {
-			t.Errorf("reported %+v", last)
+		told := func(r report) bool { return r.why.Code == fault.ClientClosedRequest && r.on.Device == "gone" }
+		if all := r.seen(); !slices.ContainsFunc(all, told) {
+			t.Errorf("reported %+v", all)
 		}
 	})
 }
@@ -255,6 +256,8 @@ func TestTiersAndRates(t *testing.T) {
 		r := newRig(t, options{gate: func(o *gate.Options) {
 			o.Throttling = true
 			o.Shape = gate.Shape{Estimate: -1}
+			still := now() // or a slow machine never makes too many a minute
+			o.Now = func() time.Time { return still }
 		}})
 		r.create("d1")
 		var got *answer

@@ -225,14 +225,17 @@ func (r *rig) connect(id string, answer func(*nave.Call) *nave.Reply) *peer {
 	return p
 }
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // next waits for a value.
 func next[T any](t *testing.T, from <-chan T, what string) T {
 	t.Helper()
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatalf("no %s within 10 s", what)
+	case <-time.After(patience):
+		t.Fatalf("no %s within %s", what, patience)
 		panic("unreachable")
 	}
 }

@@ -24,7 +24,7 @@ class Base(MessagingHandler):
         self.connect = {}
 
     def on_start(self, event):
-        event.container.schedule(8, self)
+        event.container.schedule(50, self)
         self.conn = event.container.connect("amqp://" + self.address, reconnect=False, **self.connect)
         self.begin(event)
 
@@ -137,6 +137,27 @@ class Drain(Base):
                 self.rcv.drain(20)
 
 
+class Heartbeat(Base):
+    """Wait for frames while there is nothing to say."""
+
+    def __init__(self, address, **connect):
+        super().__init__(address)
+        self.connect, self.frames = connect, None
+
+    def begin(self, event):
+        pass
+
+    def on_connection_opened(self, event):
+        self.frames = event.transport.frames_input
+        event.container.schedule(0.1, self)
+
+    def on_timer_task(self, event):
+        if self.frames is None or self.conn.transport.frames_input == self.frames:
+            event.container.schedule(0.1, self)
+        else:
+            self.finish(event)
+
+
 def main():
     address, scenario = sys.argv[1:3]
     h = {
@@ -147,7 +168,7 @@ def main():
         "large": lambda: Echo(address, 3, 2000000, max_frame_size=4096),
         "settled": lambda: Echo(address, 500, 100, modes=Modes(Link.SND_SETTLED, Link.RCV_FIRST)),
         "second": lambda: Echo(address, 500, 100, modes=Modes(Link.SND_UNSETTLED, Link.RCV_SECOND)),
-        "heartbeat": lambda: Echo(address, 1, 1, heartbeat=1),
+        "heartbeat": lambda: Heartbeat(address, heartbeat=8),
         "refused": lambda: Refused(address),
         "rejected": lambda: Rejected(address),
         "drain": lambda: Drain(address),
