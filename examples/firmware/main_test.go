@@ -131,10 +131,12 @@ func TestNoCode(t *testing.T) {
 	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>Log in to the WLAN</html>")) }))
 	defer portal.Close()
 	b := newBoard(portal.URL, "cdv_x", "s", portal.Client())
-	b.token, b.renewAt, b.stale, b.sensor = "t", time.Now().Add(time.Hour), false, "sen_x"
+	now := time.Now()
+	b.now = func() time.Time { return now }
+	b.token, b.renewAt, b.stale, b.sensor = "t", now.Add(time.Hour), false, "sen_x"
 	b.report("sen_x", "1", "")
 	b.step()
-	if b.n != 1 || !b.notTill.After(time.Now()) {
+	if b.n != 1 || !b.notTill.After(now) {
 		t.Errorf("a captive portal took the item: %+v", b)
 	}
 }

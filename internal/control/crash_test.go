@@ -185,7 +185,7 @@ func TestKill(t *testing.T) {
 // logged reads the event log until it has seen so many items.
 func (p *plant) logged(t *testing.T, items int) map[string]int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := p.hub.Backend(hub.Operator()).Events(ctx, 0, nave.Position{})
 	if err != nil {

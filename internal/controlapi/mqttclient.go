@@ -35,7 +35,7 @@ type mqttClient struct {
 
 	// Guarded by mu:
 	mu      sync.Mutex
-	shut    *mqtt.ReasonError // ended came before conn
+	shut    *mqtt.ReasonError // end came before conn
 	last    uint16            // packet id given last
 	unacked map[uint16]struct{}
 	subs    map[string]byte  // QoS by topic
@@ -60,8 +60,12 @@ func (c *mqttClient) permit(d *control.Device) {
 	}
 }
 
-// start answers CONNECT and lets the reader run.
+// start takes the device's seat, answers CONNECT and lets the reader run. The
+// seat comes first: of two connections the one that was answered last has it.
 func (c *mqttClient) start(session *mqtt.Session) {
+	if old := c.server.seat(c); old != nil {
+		old.end(&mqtt.ReasonError{Code: mqtt.TakenOver, Text: "the device has opened another connection"})
+	}
 	conn := session.Serve(c.ctx, false, c)
 	c.mu.Lock()
 	c.conn = conn
@@ -70,10 +74,20 @@ func (c *mqttClient) start(session *mqtt.Session) {
 	if shut != nil {
 		conn.Close(shut)
 	}
-	if old := c.server.seat(c); old != nil {
-		old.conn.Close(&mqtt.ReasonError{Code: mqtt.TakenOver, Text: "the device has opened another connection"})
-	}
 	conn.Start()
+}
+
+// end closes the connection, now or as soon as there is one.
+func (c *mqttClient) end(why *mqtt.ReasonError) {
+	c.mu.Lock()
+	conn := c.conn
+	if conn == nil {
+		c.shut = why
+	}
+	c.mu.Unlock()
+	if conn != nil {
+		conn.Close(why)
+	}
 }
 
 // Publish implements mqtt.Handler. Each publish on a topic that is allowed gets
@@ -312,16 +326,9 @@ func (c *mqttClient) Unsubscribe(topics []string) error {
 func (c *mqttClient) ended(e *fault.Error) {
 	c.fail("control.session", e)
 	c.mu.Lock()
-	conn := c.conn
 	expired := c.line != nil && !c.server.o.Control.Now().Before(c.line.Expires)
-	why := disconnectOf(e, expired)
-	if conn == nil {
-		c.shut = why
-	}
 	c.mu.Unlock()
-	if conn != nil {
-		conn.Close(why)
-	}
+	c.end(disconnectOf(e, expired))
 }
 
 // Closed implements mqtt.Handler.

@@ -16,7 +16,7 @@ import (
 	"github.com/nave-hub/nave/internal/mqtt"
 )
 
-const patience = 20 * time.Second // for anything a test waits for
+const patience = time.Minute // for anything a test waits for
 
 // broker is a site with its MQTT port. Its clock stands still unless it is
 // moved.

@@ -47,7 +47,7 @@ func TestMosquitto(t *testing.T) {
 					t.Errorf("%s, %v", text, err)
 				}
 				// One connection subscribes, publishes, and waits for the answer.
-				text, err = d.mosquitto(t, version, password, "mosquitto_rr", "-q", "1", "-t", d.feedTopic(t, d.S1), "-e", d.ackTopic(), "-m", i0, "-W", "20").CombinedOutput()
+				text, err = d.mosquitto(t, version, password, "mosquitto_rr", "-q", "1", "-t", d.feedTopic(t, d.S1), "-e", d.ackTopic(), "-m", i0, "-W", "60").CombinedOutput()
 				if err != nil || closedSchema("mqtt-feed-data-ack", text) != nil || json.Unmarshal(text, &v) != nil {
 					t.Fatalf("%s, %v", text, err)
 				}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,18 +20,47 @@ import (
 	"github.com/nave-hub/nave/internal/store"
 )
 
-// hurried makes the read deadlines of its connections come soon and keeps how
-// long they were to last.
+// hurried notes the read deadlines of its connections and makes them come soon,
+// until it is patient.
 type hurried struct {
 	net.Listener
 
-	mu    sync.Mutex
-	limit []time.Duration
+	mu      sync.Mutex
+	patient bool
+	limits  []limit
 }
+
+// limit is a read deadline, zero for none, and when it was set.
+type limit struct{ deadline, set time.Time }
 
 func (h *hurried) Accept() (net.Conn, error) {
 	nc, err := h.Listener.Accept()
 	return &hurriedConn{nc, h}, err
+}
+
+// begin forgets what was noted.
+func (h *hurried) begin(patient bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.patient, h.limits = patient, nil
+}
+
+// noted returns what was set since, without what ends reads of the server's own.
+func (h *hurried) noted() (all []limit) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.limits {
+		if l.deadline.After(l.set) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// lasts30 says whether the limit is 30 seconds from a moment after sent and before
+// it was set.
+func (l limit) lasts30(sent time.Time) bool {
+	return l.deadline.Sub(sent) >= 30*time.Second && l.deadline.Sub(l.set) <= 30*time.Second
 }
 
 type hurriedConn struct {
@@ -41,11 +71,12 @@ type hurriedConn struct {
 const soon = 100 * time.Millisecond
 
 func (c *hurriedConn) SetReadDeadline(at time.Time) error {
-	if left := time.Until(at); left > time.Second {
-		c.h.mu.Lock()
-		c.h.limit = append(c.h.limit, left)
-		c.h.mu.Unlock()
-		at = time.Now().Add(soon)
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	now := time.Now()
+	c.h.limits = append(c.h.limits, limit{at, now})
+	if at.After(now) && !c.h.patient {
+		at = now.Add(soon)
 	}
 	return c.Conn.SetReadDeadline(at)
 }
@@ -83,25 +114,24 @@ func TestReadTime(t *testing.T) {
 		{"a body where none is read", d.path("commands"), auth + "Content-Length: 200\r\n", "", 405, "method_not_allowed"},
 	} {
 		t.Run("LP-7 "+c.name, func(t *testing.T) {
-			slow.mu.Lock()
-			slow.limit = nil
-			slow.mu.Unlock()
+			slow.begin(false)
+			sent := time.Now()
 			resp := exchange(t, slow.Addr(), "POST "+c.path+" HTTP/1.1\r\nHost: hub\r\n"+c.header+"\r\n"+c.sent)
 			text, _ := io.ReadAll(resp.Body)
 			if resp.StatusCode != c.status || !strings.Contains(string(text), c.text) || !resp.Close {
 				t.Errorf("%s, close %v, %s; want %d, %s and the end of the connection", resp.Status, resp.Close, text, c.status, c.text)
 			}
-			slow.mu.Lock()
-			defer slow.mu.Unlock()
-			if len(slow.limit) != 1 || slow.limit[0] > 30*time.Second || slow.limit[0] < 29*time.Second {
-				t.Errorf("the limits of reading were %v, want 30s", slow.limit)
+			if all := slow.noted(); len(all) != 1 || !all[0].lasts30(sent) {
+				t.Errorf("sent at %v, the limits of reading were %v, want 30s", sent, all)
 			}
 		})
 	}
-	t.Run("LP-7 a whole body ends the limit", func(t *testing.T) { whole(t, server, feed, token.Text, d.s1) })
+	t.Run("LP-7 a whole body ends the limit", func(t *testing.T) { whole(t, server, slow, feed, token.Text, d.s1) })
 }
 
-func whole(t *testing.T, server *httptest.Server, feed, token, sensor string) {
+func whole(t *testing.T, server *httptest.Server, slow *hurried, feed, token, sensor string) {
+	slow.begin(true)
+	sent := time.Now()
 	body := fmt.Sprintf(`{"message_id":"m","sensor_id":"%s","value":"1","value_received_at":"2026-05-01T11:59:58Z"}`, sensor)
 	r, _ := http.NewRequest("POST", server.URL+feed, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -113,6 +143,13 @@ func whole(t *testing.T, server *httptest.Server, feed, token, sensor string) {
 	defer resp.Body.Close()
 	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != 201 || resp.Close {
 		t.Errorf("%s %s", resp.Status, text)
+	}
+	slow.mu.Lock()
+	defer slow.mu.Unlock()
+	// The server's own end of a read would be a deadline in the past.
+	all := slow.limits
+	if n := slices.IndexFunc(all, func(l limit) bool { return l.lasts30(sent) }); n < 0 || n+1 == len(all) || !all[n+1].deadline.IsZero() {
+		t.Errorf("sent at %v, the limits of reading were %v, want 30s and then none", sent, all)
 	}
 }
 

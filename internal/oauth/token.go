@@ -106,10 +106,10 @@ type kept struct {
 	loaded time.Time // by the real clock
 }
 
-const (
-	keepFor = time.Second // how stale an answer may be when a note is lost
-	maxKept = 50_000
-)
+// keepFor is how stale an answer may be when a note is lost.
+var keepFor = time.Second
+
+const maxKept = 50_000
 
 // Check returns what the token allows, ErrToken, or a fault when the store is
 // away.

@@ -66,7 +66,7 @@ func (t *Tenant) post() {
 	tick := time.NewTicker(eventLease / 2)
 	defer tick.Stop()
 	for {
-		if err := t.postAll(t.ctx); err != nil && t.ctx.Err() == nil {
+		if err := t.events.run(t.ctx); err != nil && t.ctx.Err() == nil {
 			t.o.Log.Warn("events of the connectivity API wait for the event log", "tenant", t.name, "err", err)
 			select {
 			case <-t.ctx.Done():
@@ -84,6 +84,9 @@ func (t *Tenant) post() {
 
 const eventBatch = 1000
 
+// postAll brings what waits to the event log. Within the pass, so that whoever
+// has had his turn finds nothing half-way: events under way are leased, and not
+// seen to wait.
 func (t *Tenant) postAll(ctx context.Context) error {
 	for {
 		var all []*store.SIMEvent

@@ -157,9 +157,11 @@ func noPlatform(name string) error {
 // syncLease is how long a node may take for a page of a synchronisation.
 const syncLease = 10 * time.Minute
 
+// errElsewhere is that of synchronise when another node is at it.
+var errElsewhere = errors.New("sim: another node synchronises the account")
+
 // synchronise reads all products of an account into the index; a complete run
-// removes those that it did not contain (HA-9). It does nothing when another
-// node is at it.
+// removes those that it did not contain (HA-9). The caller holds a.syncing.
 func (t *Tenant) synchronise(ctx context.Context, a *account) error {
 	if a.embedded() {
 		return nil
@@ -167,7 +169,7 @@ func (t *Tenant) synchronise(ctx context.Context, a *account) error {
 	now := t.Now()
 	err := t.db.Update(ctx, func(tx *store.Tx) error { return tx.LeaseSIMAccount(a.Account.Account, now, now.Add(syncLease)) })
 	if errors.Is(err, store.ErrStale) {
-		return nil
+		return errElsewhere
 	}
 	if err != nil {
 		return err

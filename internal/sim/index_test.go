@@ -28,6 +28,8 @@ type carrier struct {
 }
 
 func (c *carrier) Describe() sim.Description {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return sim.Description{Reference: c.account.Platform, Account: c.account.Account, Adapter: sim.AdapterHTTP, Mode: c.account.Mode, Settable: c.account.Settable,
 		Capabilities: []sim.Capability{sim.CanStatus, sim.CanUsage}}
 }
@@ -77,6 +79,7 @@ func (c *carrier) SetStatus(_ context.Context, native string, to sim.Status, _ s
 	c.most = max(c.most, c.parallel)
 	c.mu.Unlock()
 	defer func() { c.mu.Lock(); c.parallel--; c.mu.Unlock() }()
+	time.Sleep(time.Millisecond) // for others that may come meanwhile
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sent = append(c.sent, native)
@@ -99,6 +102,14 @@ func (c *carrier) Poll(context.Context, string, string) (sim.Outcome, error) {
 	return sim.Outcome{Record: c.record("8900101000000000084")}, nil
 }
 
+// calls returns the products whose status was set, and how many calls there
+// were at one time.
+func (c *carrier) calls() (sent []string, most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.sent), c.most
+}
+
 func (c *carrier) set(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +121,12 @@ const s8 = "RMT-8900101000000000084"
 // remote is a rig with an account at a carrier.
 func remote(t *testing.T, change func(*sim.Account)) (*rig, *carrier) {
 	c := &carrier{products: map[string]sim.Status{}}
-	t.Cleanup(sim.WithAdapter(func(env sim.AdapterEnv) (sim.Platform, error) { c.account = env.Account; return c, nil }))
+	t.Cleanup(sim.WithAdapter(func(env sim.AdapterEnv) (sim.Platform, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.account = env.Account
+		return c, nil
+	}))
 	for n := range 5 {
 		c.products[fmt.Sprintf("89001010000000000%02d", 80+n)] = sim.Active
 	}
@@ -211,14 +227,33 @@ func TestSynchronise(t *testing.T) {
 	})
 }
 
-func TestRemoteChange(t *testing.T) {
+// TestSynchroniseTogether asks for a synchronisation while one is due: the
+// monitor tells of a run of its own, not that another one was at it.
+func TestSynchroniseTogether(t *testing.T) {
 	ctx := context.Background()
 	r, c := remote(t, nil)
+	c.set(func() { c.fail, c.failPage = &sim.PlatformError{Class: sim.ClassOutage, HTTPStatus: 503}, 1 })
+	for range 20 {
+		r.clock.set(r.clock.now().Add(900 * time.Second))
+		m, err := r.admin().Synchronise(ctx, "REMOTE_1", sim.Origin{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.tick()
+		if m, err = r.admin().Monitor(ctx, m.ID); err != nil || m.State != sim.InError {
+			t.Fatalf("%+v %v", m, err)
+		}
+	}
+}
+
+func TestRemoteChange(t *testing.T) {
+	ctx := context.Background()
+	r, c := remote(t, func(a *sim.Account) { a.HTTP.MaxParallel = 1 })
 	t.Run("C-129 not settable, nothing sent", func(t *testing.T) {
 		_, err := r.change(s8, sim.Blocked)
 		wantFault(t, err, fault.SIMStatusNotSupported)
-		if c.sent != nil {
-			t.Error(c.sent)
+		if sent, _ := c.calls(); sent != nil {
+			t.Error(sent)
 		}
 	})
 	t.Run("SC-12 at once", func(t *testing.T) {
@@ -270,6 +305,9 @@ func TestRemoteChange(t *testing.T) {
 		if k, err = r.admin().Task(ctx, k.ID); err != nil || k.State != sim.TaskDone || k.Statistics.Succeeded != 5 {
 			t.Fatalf("%+v %v", k.Statistics, err)
 		}
+		if sent, most := c.calls(); most != 1 {
+			t.Errorf("%d calls at a time, %v", most, sent)
+		}
 	})
 }
 
@@ -284,8 +322,8 @@ func TestRemoteAsync(t *testing.T) {
 	r.tick()
 	r.later(2 * time.Hour)
 	m, err := r.admin().Monitor(ctx, got.Monitor.ID)
-	if err != nil || m.State != sim.Completed || len(c.sent) != 1 {
-		t.Fatalf("%+v %v %v", m, err, c.sent)
+	if sent, _ := c.calls(); err != nil || m.State != sim.Completed || len(sent) != 1 {
+		t.Fatalf("%+v %v %v", m, err, sent)
 	}
 	r.wantStatus(s8, sim.Suspended)
 	t.Run("MO-7 no result in time", func(t *testing.T) {

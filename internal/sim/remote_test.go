@@ -42,7 +42,7 @@ func newFar(t *testing.T, o mock.Options, change ...func(*sim.Remote)) *far {
 	f.server = httptest.NewServer(f.Carrier)
 	t.Cleanup(func() { f.Carrier.Close(); f.server.Close() })
 	api, token := f.Base()
-	h := &sim.Remote{BaseURL: f.server.URL + api + "/", TokenURL: f.server.URL + token, ClientID: farID, ClientSecret: farSecret, TimeoutMS: 2000, TotalTimeoutMS: 5000,
+	h := &sim.Remote{BaseURL: f.server.URL + api + "/", TokenURL: f.server.URL + token, ClientID: farID, ClientSecret: farSecret, TimeoutMS: 60_000, TotalTimeoutMS: 60_000,
 		RequestsPerSecond: 1000}
 	f.account = sim.Account{Account: "REMOTE_1", Platform: "RMT", Adapter: sim.AdapterHTTP, Enabled: true, HTTP: h}
 	for _, c := range change {
@@ -89,6 +89,28 @@ func (f *far) saw(n int, prefix string) {
 	f.Helper()
 	if got := f.Requests(prefix); len(got) != n {
 		f.Errorf("%d requests %q, want %d: %v", len(got), prefix, n, got)
+	}
+}
+
+// seen waits until so many requests have arrived.
+func (f *far) seen(n int, prefix string) {
+	f.Helper()
+	for end := time.Now().Add(patience); len(f.Requests(prefix)) < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			f.Fatalf("%d of %d requests %q came", len(f.Requests(prefix)), n, prefix)
+		}
+	}
+}
+
+// receive takes from a channel what must come.
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
 	}
 }
 
@@ -169,9 +191,12 @@ func TestRemoteTable(t *testing.T) {
 	} {
 		t.Run(c.profile, func(t *testing.T) {
 			t.Parallel()
-			f := newFar(t, mock.Options{SIMs: 1}, func(r *sim.Remote) { r.TimeoutMS = 300 })
+			f := newFar(t, mock.Options{SIMs: 1})
 			if _, err := f.List(ctx, ""); err != nil {
 				t.Fatal(err)
+			}
+			if strings.HasPrefix(c.profile, "timeout") {
+				sim.Limit(f.Platform, 300*time.Millisecond, time.Minute)
 			}
 			if strings.Contains(c.profile, "token") {
 				f.clock.set(noon.Add(time.Hour))
@@ -420,105 +445,48 @@ func TestRemoteTicket(t *testing.T) {
 	}
 }
 
-func TestRemotePace(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	t.Run("HA-6 a call that waits too long", func(t *testing.T) {
-		t.Parallel()
-		f := newFar(t, mock.Options{SIMs: 1}, func(r *sim.Remote) { r.MaxParallel, r.TotalTimeoutMS = 1, 300 })
-		if _, err := f.Get(ctx, f.SIMs()[0]); err != nil {
-			t.Fatal(err)
-		}
-		f.is("timeout")
-		first := make(chan error, 1)
-		go func() { _, err := f.Get(ctx, f.SIMs()[0]); first <- err }()
-		for len(f.Requests("GET ")) == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		f.is()
-		_, err := f.Get(ctx, f.SIMs()[0])
-		var e *sim.PlatformError
-		// The first call gives up at about the same time, so that the second may
-		// be served: one of both failed in line or in time.
-		if errors.As(err, &e) && !e.Overloaded && e.Class != sim.ClassTimeout {
-			t.Error(err)
-		}
-		f.class(<-first, sim.ClassTimeout, 0)
-		if f.Peak() > 1 {
-			t.Error(f.Peak())
-		}
-	})
-	t.Run("HA-6 overloaded", func(t *testing.T) {
-		t.Parallel()
-		f := newFar(t, mock.Options{SIMs: 1}, func(r *sim.Remote) { r.RequestsPerSecond, r.TotalTimeoutMS = 2, 200 })
-		if _, err := f.Get(ctx, f.SIMs()[0]); err != nil { // search and read
-			t.Fatal(err)
-		}
-		_, err := f.Get(ctx, f.SIMs()[0])
-		if e := f.class(err, sim.ClassRateLimited, 0); !e.Overloaded {
-			t.Errorf("%+v", e)
-		}
-	})
-	t.Run("HA-10 one trial", func(t *testing.T) {
-		t.Parallel()
-		f := newFar(t, mock.Options{SIMs: 1}, func(r *sim.Remote) { r.TimeoutMS = 100 })
-		if _, err := f.Get(ctx, f.SIMs()[0]); err != nil {
-			t.Fatal(err)
-		}
-		f.is("timeout")
-		for range 5 {
-			_, err := f.Get(ctx, f.SIMs()[0])
-			f.class(err, sim.ClassTimeout, 0)
-		}
-		f.clock.set(noon.Add(30 * time.Second))
-		f.is("timeout")
-		open := make(chan bool, 8)
-		var all sync.WaitGroup
-		for range cap(open) {
-			all.Go(func() {
-				_, err := f.Get(ctx, f.SIMs()[0])
-				var e *sim.PlatformError
-				open <- errors.As(err, &e) && e.Open
-			})
-		}
-		all.Wait()
-		n := 0
-		for range cap(open) {
-			if <-open {
-				n++
-			}
-		}
-		if n != cap(open)-1 {
-			t.Errorf("%d of %d calls were refused", n, cap(open))
-		}
-		f.saw(1, "GET /product/")
-		f.is()
-		if err := f.Probe(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.Get(ctx, f.SIMs()[0]); err != nil {
-			t.Error("a good probe does not end it:", err)
-		}
-	})
-}
-
+// TestRemoteCallerGone has callers go away while the platform thinks: a read is
+// cut, a change that was sent is not.
 func TestRemoteCallerGone(t *testing.T) {
 	t.Parallel()
-	f := newFar(t, mock.Options{SIMs: 1})
-	iccid := f.SIMs()[0]
-	if _, err := f.Get(context.Background(), iccid); err != nil {
-		t.Fatal(err)
+	const iccid = "8900101000000000019"
+	arrived, answer := make(chan string, 4), make(chan struct{})
+	p := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/product/find" {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		io.Copy(io.Discard, r.Body) // so that the server notices when the client goes
+		arrived <- r.Method
+		select {
+		case <-answer:
+			io.WriteString(w, `{"id":"RMT-`+iccid+`-simCard","@type":"simCard","status":"SUSPENDED","productCharacteristic":[{"name":"ICCID","value":"`+iccid+`"}]}`)
+		case <-r.Context().Done():
+		}
+	})
+	leave := func(call func(context.Context)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go call(ctx)
+		receive(t, arrived)
+		cancel()
 	}
-	f.is("slow=200ms")
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := f.Get(ctx, iccid); !errors.Is(err, context.DeadlineExceeded) {
+	failed := make(chan error, 1)
+	leave(func(ctx context.Context) { _, err := p.Get(ctx, iccid); failed <- err })
+	if err := receive(t, failed); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if out, err := f.SetStatus(ctx, iccid, sim.Suspended, ""); err != nil || out.Record == nil {
-		t.Error("a change that was sent is cut:", out, err)
+	outcome := make(chan sim.Outcome, 1)
+	leave(func(ctx context.Context) {
+		out, err := p.SetStatus(ctx, iccid, sim.Suspended, "")
+		if err != nil {
+			t.Error("a change that was sent is cut:", err)
+		}
+		outcome <- out
+	})
+	close(answer)
+	if out := receive(t, outcome); out.Record == nil || out.Record.Status != sim.Suspended {
+		t.Errorf("%+v", out)
 	}
 }
 
@@ -526,7 +494,6 @@ func TestRemoteTLS(t *testing.T) {
 	t.Parallel()
 	c := mock.New(mock.Options{SIMs: 1})
 	s := httptest.NewTLSServer(c)
-	s.Config.ErrorLog = nil
 	defer s.Close()
 	api, token := c.Base()
 	h := &sim.Remote{BaseURL: s.URL + api, TokenURL: s.URL + token, ClientID: "carrier", ClientSecret: "carrier-secret"}

@@ -47,7 +47,7 @@ var repeatPauses = []time.Duration{200 * time.Millisecond, 800 * time.Millisecon
 
 // changeGrace is how long a change that was sent runs on when its caller has
 // gone.
-const changeGrace = 5 * time.Second
+var changeGrace = 5 * time.Second
 
 // errorBody is how much of the body of an error is read.
 const errorBody = 64 << 10

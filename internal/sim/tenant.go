@@ -17,8 +17,9 @@ import (
 
 // Tenant is the connectivity side of one hub.
 //
-// Lock order: passes (local, remote, timers) before meter.batch before a
-// flow's lock. No lock is held across a call to a platform but remote.
+// Lock order: passes (local, remote, timers, events) before meter.batch before a
+// flow's lock. No lock is held across a call to a platform but remote and, below
+// it, account.syncing.
 type Tenant struct {
 	// Set by openTenant, then read only:
 	s      *Service
@@ -38,6 +39,7 @@ type Tenant struct {
 	local  pass // monitors and tasks of the hub's own platform
 	remote pass // those of remote platforms, and synchronisation
 	timers pass // everything that is due by time
+	events pass // those that go to the event log
 	posted chan struct{}
 
 	loading sync.Mutex // held by loadAccounts, so that the last to read is the last to write
@@ -55,6 +57,9 @@ type account struct {
 	platform Platform
 	row      *store.SIMAccount // as loaded
 
+	// syncing is held during a synchronisation, across its calls to the platform.
+	syncing sync.Mutex
+
 	// Guarded by mu:
 	mu       sync.Mutex
 	health   store.SIMAccount // times and class only
@@ -62,6 +67,13 @@ type account struct {
 	failed   *PlatformError    // of the last synchronisation; nil after a restart
 	unmapped map[string]string // native word: day it was told of
 	parallel chan struct{}
+}
+
+// due says whether the time of the next synchronisation has come.
+func (a *account) due(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.health.Next.After(now)
 }
 
 func (a *account) embedded() bool { return a.Adapter == AdapterEmbedded }
@@ -73,7 +85,7 @@ func (a *account) enforces() bool {
 func openTenant(ctx context.Context, s *Service, o TenantOptions) (*Tenant, error) {
 	t := &Tenant{s: s, o: &s.o, name: o.Name, hub: o.Hub, db: o.DB, bus: s.o.Bus, gate: o.Gate, accounts: map[string]*account{}, posted: make(chan struct{}, 1)}
 	t.meter = newMeter(t)
-	t.local, t.remote, t.timers = newPass(t.workLocal), newPass(t.workRemote), newPass(t.workTimers)
+	t.local, t.remote, t.timers, t.events = newPass(t.workLocal), newPass(t.workRemote), newPass(t.workTimers), newPass(t.postAll)
 	t.ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := t.open(ctx); err != nil {
 		t.close()
@@ -148,7 +160,7 @@ func (t *Tenant) close() error {
 // usage is booked, timers, monitors and tasks are seen to, events are in the
 // event log.
 func (t *Tenant) Tick(ctx context.Context) error {
-	return errors.Join(t.meter.book(ctx), t.timers.run(ctx), t.local.run(ctx), t.remote.run(ctx), t.local.run(ctx), t.postAll(ctx))
+	return errors.Join(t.meter.book(ctx), t.timers.run(ctx), t.local.run(ctx), t.remote.run(ctx), t.local.run(ctx), t.events.run(ctx))
 }
 
 // pass is a kind of work that one goroutine does at a time.

@@ -19,16 +19,19 @@ func (t *Tenant) workRemote(ctx context.Context) error {
 	err := errors.Join(t.pollMonitors(ctx, &calls), t.workTasks(ctx, false))
 	now := t.Now()
 	for _, a := range t.allAccounts() {
-		a.mu.Lock()
-		due := !a.embedded() && a.Enabled && !a.health.Next.After(now)
-		a.mu.Unlock()
-		if due {
-			calls.Go(func() {
-				if err := t.synchronise(ctx, a); err != nil && ctx.Err() == nil {
-					t.o.Log.Warn("a platform account could not be synchronised", "tenant", t.name, "account", a.Account.Account, "err", err)
-				}
-			})
+		if a.embedded() || !a.Enabled || !a.due(now) {
+			continue
 		}
+		calls.Go(func() {
+			a.syncing.Lock()
+			defer a.syncing.Unlock()
+			if !a.due(now) {
+				return // a monitor has just had it done
+			}
+			if err := t.synchronise(ctx, a); err != nil && !errors.Is(err, errElsewhere) && ctx.Err() == nil {
+				t.o.Log.Warn("a platform account could not be synchronised", "tenant", t.name, "account", a.Account.Account, "err", err)
+			}
+		})
 	}
 	calls.Wait()
 	return err
@@ -70,11 +73,7 @@ func (t *Tenant) advance(ctx context.Context, m *store.SIMMonitor) error {
 		return t.end(m, platformFault(a, &PlatformError{Class: ClassTimeout, Detail: "the change had no result in time"}, true))
 	}
 	if m.Phase == phaseSync {
-		err := t.synchronise(ctx, a)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return t.end(m, err)
+		return t.advanceSync(ctx, a, m)
 	}
 	release, err := a.slot(ctx)
 	if err != nil {
@@ -119,6 +118,22 @@ func (t *Tenant) advance(ctx context.Context, m *store.SIMMonitor) error {
 	}
 	t.observe(a, err)
 	return t.advanced(ctx, a, m, &d, out, err)
+}
+
+// advanceSync synchronises an account for a monitor, whose outcome is that of a
+// run of its own.
+func (t *Tenant) advanceSync(ctx context.Context, a *account, m *store.SIMMonitor) error {
+	a.syncing.Lock()
+	err := t.synchronise(ctx, a)
+	a.syncing.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errElsewhere):
+		m.Due = t.Now().Add(t.o.WorkEvery)
+		return t.db.Update(ctx, func(tx *store.Tx) error { return tx.PutSIMMonitor(m) })
+	}
+	return t.end(m, err)
 }
 
 // arrived says whether the product has the status, after a crash between

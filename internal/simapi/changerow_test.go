@@ -149,7 +149,7 @@ func TestChangeRows(t *testing.T) {
 func (x *row) until(href, state string) *answer {
 	x.Helper()
 	path := strings.TrimPrefix(href, "https://"+host)
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		a := x.get(path).want(200)
 		if a.get("state") == state {

@@ -168,7 +168,7 @@ func TestDeviceProtocolRows(t *testing.T) {
 			if err := d.line.Settle(x.Context(), c.Lock, nave.Complete); err != nil {
 				x.Fatal(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			x.Fatal("the message did not come")
 		}
 		at := list + "/" + s1 + "/sms/" + m.get("id").(string)
@@ -180,7 +180,7 @@ func TestDeviceProtocolRows(t *testing.T) {
 		select {
 		case <-d.closed:
 			d.line.Close(nil)
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			x.Fatal("the connection is still open")
 		}
 		x.eventually(func() bool { return x.get(list+"/"+s1+"/dataSession").get("entities.0.terminateCause") == "RESET" })

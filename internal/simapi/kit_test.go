@@ -38,6 +38,9 @@ const (
 	aam  = "/api/applications/v1/acme"
 )
 
+// patience is for what must come, and comes at once unless something is wrong.
+const patience = 2 * time.Minute
+
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // Products of connectivity-api 16.1.
@@ -227,7 +230,7 @@ func (s *stage) synchronise(t testing.TB) *sim.Monitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
+	limit, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for m.State == sim.InProgress {
 		if err := s.sim.Tick(limit); err != nil {

@@ -39,7 +39,7 @@ func (r *remote) account() sim.Account {
 	return sim.Account{Account: "REMOTE_1", Platform: "RMT", Adapter: "http", AccountID: "100125", Enabled: true, Mode: sim.Sync,
 		Settable: []sim.Status{sim.Active, sim.Suspended, sim.Terminated},
 		HTTP: &sim.Remote{BaseURL: r.URL + "/api/connectivity/v1/far", TokenURL: r.URL + "/oauth2/token", ClientID: "7b2c", ClientSecret: remoteSecret,
-			TimeoutMS: 500, TotalTimeoutMS: 2000, ErrorMode: sim.Passthrough, SyncInterval: 900}}
+			TimeoutMS: 60_000, TotalTimeoutMS: 60_000, ErrorMode: sim.Passthrough, SyncInterval: 900}}
 }
 
 // script replaces the usual answers.

@@ -23,7 +23,7 @@ func (x *row) events(kind string) (n int) {
 	x.Helper()
 	op := x.hubs["acme"].Backend(hub.Operator())
 	for p := range x.hubs["acme"].Partitions() {
-		ctx, cancel := context.WithTimeout(x.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(x.Context(), patience)
 		defer cancel()
 		info, err := op.PartitionInfo(ctx, p)
 		if err != nil {
@@ -66,7 +66,7 @@ func (x *row) later(href, state string) (a *answer) {
 
 func (x *row) eventually(ok func() bool) {
 	x.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(end) {
 			x.Fatal("it did not come")
