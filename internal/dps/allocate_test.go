@@ -141,7 +141,7 @@ func TestDisabled(t *testing.T) {
 	})
 	t.Run("nobody learns the state without a proof", func(t *testing.T) {
 		e := k.enroll("secret", off)
-		_, err := k.service.Register(context.Background(), k.claim("secret", keyOf(t, e, "secret")[:40]+"AAAA"+keyOf(t, e, "secret")[44:]), nil)
+		_, err := k.service.Register(context.Background(), k.claim("secret", e.Attestation.SymmetricKey.Secondary[:44]+keyOf(t, e, "secret")[44:]), nil)
 		wants(t, err, fault.DPSIotHubUnauthorizedAccess)
 	})
 }

@@ -78,9 +78,16 @@ const (
 	mostRetry  = 5 * time.Minute
 )
 
+// retryAfter returns the hint for a wait: whole seconds, and never less than the
+// wait, so that who keeps to it is not refused again.
+func retryAfter(wait time.Duration) time.Duration {
+	whole := (wait + time.Second - 1).Truncate(time.Second)
+	return min(max(whole, leastRetry), mostRetry)
+}
+
 // throttled is the answer of an empty bucket (dps 2.11.2).
 func throttled(setting string, limit any, wait time.Duration) error {
-	wait = min(max(wait.Round(time.Second), leastRetry), mostRetry)
+	wait = retryAfter(wait)
 	e := fault.DPSThrottlingException.New("Operations are being throttled for this tenant. The limit is %s of the provisioning settings.", setting)
 	e.Setting, e.Limit = setting, limit
 	return e.RetryAfter(wait)

@@ -11,9 +11,9 @@ import (
 func Forget(s *Service) { s.catalogue.changes.Add(1) }
 
 // Await returns when an operation that this node works on has ended, or after
-// 20 s.
+// a minute.
 func Await(s *Service, id string) {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
 		op, ok := s.operations.get(id)
 		if !ok {
 			op, _ = s.stored(context.Background(), id)

@@ -35,7 +35,7 @@ func (k *rig) afar() *http.Client {
 		return nil, errors.New("no such host")
 	}
 	k.t.Cleanup(web.CloseIdleConnections)
-	return &http.Client{Transport: web, Timeout: 10 * time.Second}
+	return &http.Client{Transport: web, Timeout: time.Minute}
 }
 
 // connection returns a connection string of the hub with a policy that has the

@@ -93,6 +93,7 @@ func TestNodes(t *testing.T) {
 	t.Run("two nodes never both run one", twoNodes)
 	t.Run("a lease that ran out: both finish, one concludes", func(t *testing.T) {
 		k := start(t)
+		k.settings(&dps.Settings{ID: dps.DefaultSettings, Limits: dps.SettingsLimits{Polls: -1}})
 		g := k.group("stalled", hubsOf(hubA))
 		k.cut(hubA, true)
 		var ids []string
@@ -123,7 +124,6 @@ func TestNodes(t *testing.T) {
 			c := k.by(g, fmt.Sprint("stalled-", n))
 			for _, s := range []*dps.Service{k.service, second} {
 				until(t, "both nodes know the end", func() bool {
-					k.pass(10 * time.Second)
 					st, err := s.Status(ctx, c, id)
 					return err == nil && st.Status == dps.Assigned
 				})
@@ -187,7 +187,9 @@ func TestNodes(t *testing.T) {
 func twoNodes(t *testing.T) {
 	k := start(t)
 	h := newHook(t, nil)
-	k.settings(h.settings())
+	p := h.settings()
+	p.Limits.Polls = -1
+	k.settings(p)
 	var calls sync.Map
 	asked, goOn := make(chan struct{}, 10), make(chan struct{})
 	h.will(func(w http.ResponseWriter, r *http.Request) {
@@ -238,7 +240,6 @@ func twoNodes(t *testing.T) {
 	for _, s := range []*dps.Service{k.service, second} {
 		dps.Await(s, op.ID)
 		until(t, "both nodes know the end", func() bool {
-			k.pass(10 * time.Second)
 			st, err := s.Status(ctx, k.by(e, "shared"), op.ID)
 			return err == nil && st.Status == dps.Assigned
 		})

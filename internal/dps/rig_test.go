@@ -44,6 +44,7 @@ type rig struct {
 	hubs    map[string]*hub.Hub
 	gates   []*gate.Gate
 	offset  *atomic.Int64
+	stood   atomic.Int64 // when the clock was stopped, Unix nanoseconds; 0: it runs
 	options dps.Options
 	t       testing.TB
 	outage  bool // the test has closed the store
@@ -53,7 +54,17 @@ type rig struct {
 	down map[string]bool // hubs that cannot be reached
 }
 
-func (k *rig) now() time.Time { return time.Now().Add(time.Duration(k.offset.Load())) }
+func (k *rig) now() time.Time {
+	at := time.Now()
+	if stood := k.stood.Load(); stood != 0 {
+		at = time.Unix(0, stood)
+	}
+	return at.Add(time.Duration(k.offset.Load()))
+}
+
+// freeze stops the clock: from now on only pass moves it, so that no bucket
+// fills by itself.
+func (k *rig) freeze() { k.stood.Store(time.Now().UnixNano()) }
 
 // pass moves the clock.
 func (k *rig) pass(d time.Duration) { k.offset.Add(int64(d)) }
@@ -338,8 +349,7 @@ func (k *rig) register(c *dps.Claim, body string) *dps.Operation {
 	return k.await(c, op.ID)
 }
 
-// await polls until the operation has ended; the clock passes so that no poll
-// is throttled.
+// await polls once, when the operation has ended.
 func (k *rig) await(c *dps.Claim, id string) *dps.Operation {
 	k.t.Helper()
 	dps.Await(k.service, id)
@@ -411,7 +421,7 @@ func wants(t testing.TB, err error, code *fault.Code) *fault.Error {
 // until repeats f until it is true: for what the service does on its own time.
 func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("never: " + what)
 		}

@@ -48,8 +48,7 @@ func (s *Service) maySearch(c *Claim, proof []byte) error {
 	wait := s.failures.wait(address(c.Remote), failuresBurst, failuresWindow, now)
 	wait = max(wait, s.failures.wait(everybody, searchesBurst, searchesWindow, now))
 	if wait > 0 {
-		wait = min(max(wait.Round(time.Second), leastRetry), mostRetry)
-		return fault.DPSThrottlingException.New("Operations are being throttled for this tenant. Too many proofs from this address were refused.").RetryAfter(wait)
+		return fault.DPSThrottlingException.New("Operations are being throttled for this tenant. Too many proofs from this address were refused.").RetryAfter(retryAfter(wait))
 	}
 	return nil
 }

@@ -77,6 +77,7 @@ func boundedSearch(t *testing.T) {
 
 func knownPass(t *testing.T) {
 	k := start(t)
+	k.freeze()
 	g := k.group("known")
 	for n := range 20 {
 		k.group(fmt.Sprintf("other-%02d", n))
@@ -121,6 +122,7 @@ func TestThrottles(t *testing.T) {
 	ctx := context.Background()
 	t.Run("DPS-265 the sixth poll within 10 s", func(t *testing.T) {
 		k := start(t)
+		k.freeze()
 		e := k.enroll("p")
 		c := k.by(e, "p")
 		op := k.register(c, "") // one poll
@@ -141,6 +143,7 @@ func TestThrottles(t *testing.T) {
 	})
 	t.Run("DPS-266 registrations per minute", func(t *testing.T) {
 		k := start(t)
+		k.freeze()
 		k.settings(&dps.Settings{ID: dps.DefaultSettings, Limits: dps.SettingsLimits{Registrations: 2}})
 		e := k.enroll("r")
 		for range 2 {
@@ -150,6 +153,12 @@ func TestThrottles(t *testing.T) {
 		if f := wants(t, err, fault.DPSThrottlingException); f.After != 30*time.Second {
 			t.Errorf("Retry-After %v", f.After)
 		}
+		k.pass(600 * time.Millisecond) // 29.4 s are left: the hint must not be shorter
+		_, err = k.service.Register(ctx, k.by(e, "r"), nil)
+		k.pass(wants(t, err, fault.DPSThrottlingException).After)
+		assigned(t, k.register(k.by(e, "r"), ""))
+		_, err = k.service.Register(ctx, k.by(e, "r"), nil)
+		wants(t, err, fault.DPSThrottlingException)
 		if _, err := k.service.Lookup(ctx, k.by(e, "r"), nil); err != nil {
 			t.Errorf("look-ups go on: %v", err)
 		}

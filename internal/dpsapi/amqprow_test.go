@@ -454,7 +454,7 @@ func TestGoAMQP(t *testing.T) {
 	}
 	a := newAnswer(t, 202, goAsk(t, ctx, in, out, map[string]any{"iotdps-operation-type": "iotdps-register"}))
 	operation := a.get("operationId")
-	a = d.finished(func() *answer {
+	a = d.finished(operation, func() *answer {
 		a := newAnswer(t, 200, goAsk(t, ctx, in, out, map[string]any{"iotdps-operation-type": "iotdps-get-operationstatus", "iotdps-operation-id": operation}))
 		if a.get("status") == "assigning" {
 			a.code = 202

@@ -109,6 +109,7 @@ func atOnce(c *caller, method, path, body string) string {
 func TestServiceThrottle(t *testing.T) {
 	k := open(t, func(s *setup) { s.settings.Limits.Service = 3 })
 	c := k.owner(t)
+	k.freeze()
 	t.Run("DPS-265 429", func(t *testing.T) {
 		c := c.in(t)
 		for range 3 {

@@ -49,7 +49,7 @@ func TestAddressing(t *testing.T) {
 		a := d.http("PUT", "/"+k.scope+"/Registrations/words-1/REGISTER?api-version="+apiVersion, "")
 		a.want(202, 0)
 		operation := a.get("operationId")
-		d.finished(func() *answer {
+		d.finished(operation, func() *answer {
 			return d.http("GET", "/"+k.scope+"/REGISTRATIONS/words-1/Operations/"+operation+"?api-version="+apiVersion, "")
 		}).want(200, 0)
 	})
@@ -111,7 +111,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s %v", a.raw, a.header)
 		}
 		close(w.hold)
-		a = d.finished(func() *answer { return d.poll(operation) }).want(200, 0)
+		a = d.finished(operation, func() *answer { return d.poll(operation) }).want(200, 0)
 		if a.get("status") != "assigned" || a.get("registrationState.assignedHub") != "hub-a.test" || a.get("registrationState.deviceId") != "http-3" {
 			t.Errorf("%s", a.raw)
 		}

@@ -1,6 +1,7 @@
 package dpsapi_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,7 +52,8 @@ type kit struct {
 	db      *store.DB // of the instance
 	bus     *bus.Bus
 	offset  atomic.Int64
-	host    string // that clients dial
+	stood   atomic.Int64 // when the clock was stopped, Unix nanoseconds; 0: it runs
+	host    string       // that clients dial
 	scope   string
 
 	roots               *x509.CertPool
@@ -69,10 +71,24 @@ type setup struct {
 	rows     func(put func(kind, key string, v any))
 }
 
-func (k *kit) now() time.Time { return time.Now().Add(time.Duration(k.offset.Load())) }
+func (k *kit) now() time.Time {
+	at := time.Now()
+	if stood := k.stood.Load(); stood != 0 {
+		at = time.Unix(0, stood)
+	}
+	return at.Add(time.Duration(k.offset.Load()))
+}
+
+// freeze stops the clock: from now on only pass moves it, so that no bucket
+// fills by itself.
+func (k *kit) freeze() { k.stood.Store(time.Now().UnixNano()) }
 
 // pass moves the clock.
 func (k *kit) pass(d time.Duration) { k.offset.Add(int64(d)) }
+
+// webhookPatience is how long webhooks may take, in seconds: tests hold some
+// of them up.
+const webhookPatience = 120
 
 // atRest encrypts the secrets of a kit.
 var atRest = []byte("0123456789abcdef0123456789abcdef")
@@ -150,6 +166,7 @@ func (k *kit) fill(t testing.TB) {
 		put(dps.KindHub, host, dps.LinkedHub{Name: host, Local: true})
 	}
 	k.options.settings.ID = dps.DefaultSettings
+	k.options.settings.Webhook.Timeout = webhookPatience
 	put(dps.KindSettings, dps.DefaultSettings, k.options.settings)
 	k.options.rows(put)
 }
@@ -192,6 +209,7 @@ func (k *kit) listen(t testing.TB) {
 	k.serve, k.shut = ctx, cancel
 	var work sync.WaitGroup
 	o := k.options.device
+	o.Idle, o.Hold = cmp.Or(o.Idle, time.Hour), cmp.Or(o.Hold, time.Hour)
 	o.Services, o.Log = []*dps.Service{k.service}, quiet()
 	m, a := dpsapi.NewMQTT(o), dpsapi.NewAMQP(o)
 	onMQTT := func(nc net.Conn, certs []*x509.Certificate, transport string) {
@@ -265,6 +283,9 @@ func (k *kit) web(work *sync.WaitGroup, onMQTT, onAMQP served) http.Handler {
 		if err != nil {
 			return
 		}
+		ws.SetPingHandler(func(text string) error {
+			return ws.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(patience)) // by default a second
+		})
 		certs := r.TLS.PeerCertificates
 		if dpsapi.WithoutCertificate(protocol, r.URL.RawQuery) {
 			certs = nil

@@ -193,5 +193,5 @@ func (p *amqpPeer) outcome(body string) *answer {
 	p.t.Helper()
 	a := p.ask(registerMessage(body))
 	operation := a.get("operationId")
-	return p.d.finished(func() *answer { return p.ask(pollMessage(operation)) })
+	return p.d.finished(operation, func() *answer { return p.ask(pollMessage(operation)) })
 }

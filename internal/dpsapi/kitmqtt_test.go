@@ -100,6 +100,7 @@ type packet interface{ Append(b []byte) []byte }
 
 func (m *mqttPeer) send(p packet) {
 	m.t.Helper()
+	m.nc.SetDeadline(time.Now().Add(patience))
 	if _, err := m.nc.Write(p.Append(nil)); err != nil {
 		m.t.Fatal(err)
 	}
@@ -126,6 +127,7 @@ func (m *mqttPeer) tryRead() (any, error) {
 			return nil, err
 		}
 		b := make([]byte, 4096)
+		m.nc.SetDeadline(time.Now().Add(patience))
 		n, err = m.nc.Read(b)
 		if err != nil {
 			return nil, err
@@ -141,6 +143,31 @@ func (m *mqttPeer) gone() {
 		m.t.Errorf("%+v where the connection should have been closed", p)
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		m.t.Error("the connection stays open")
+	}
+}
+
+// ends sends packets at once, without waiting for answers, and wants the server
+// to close the connection in its own time: so it may be gone before it has
+// answered. It returns what came until then.
+func (m *mqttPeer) ends(packets ...packet) (got []any) {
+	m.t.Helper()
+	var b []byte
+	for _, p := range packets {
+		b = p.Append(b)
+	}
+	m.nc.Write(b) // what fails shows in the reading
+	for {
+		p, err := m.tryRead()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			m.t.Error("the connection stays open")
+		}
+		if err != nil {
+			return got
+		}
+		if ack, ok := p.(mqtt.Connack); ok && ack.Code != 0 {
+			m.t.Errorf("%+v", ack)
+		}
+		got = append(got, p)
 	}
 }
 
@@ -229,5 +256,5 @@ func (m *mqttPeer) outcome(body string) *answer {
 		m.t.Fatalf("register: %d %s", a.code, a.raw)
 	}
 	operation := a.get("operationId")
-	return m.d.finished(func() *answer { return m.poll(operation, " ") })
+	return m.d.finished(operation, func() *answer { return m.poll(operation, " ") })
 }

@@ -39,7 +39,6 @@ func withRemote(t *testing.T) (*kit, *hub.Hub) {
 		}}}
 	k := open(t, func(s *setup) {
 		s.service.Remote = func(connection string) (dps.Target, error) { return dps.NewRemoteOver(connection, client) }
-		s.service.Patience = 1
 	})
 	k.openHub(t, k.db.Scope(remoteHost), remoteHost)
 	h = k.hubs[remoteHost]

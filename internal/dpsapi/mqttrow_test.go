@@ -1,7 +1,9 @@
 package dpsapi_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -197,7 +199,7 @@ func TestMQTTResend(t *testing.T) {
 		m.send(p)
 		m.read()
 		_, first := m.reply()
-		d.finished(func() *answer { return m.poll(first.get("operationId"), " ") })
+		d.finished(first.get("operationId"), func() *answer { return m.poll(first.get("operationId"), " ") })
 		p.Dup = true
 		m.send(p)
 		m.read()
@@ -269,6 +271,15 @@ func inFlight(m *mqttPeer, n int) {
 	}
 }
 
+// subscribeAll asks for the answers.
+var subscribeAll = &mqtt.Subscribe{ID: 1, Subs: []mqtt.Subscription{{Filter: "$dps/registrations/res/#", QoS: 1}}}
+
+// peer opens a connection and sends nothing on it.
+func (d *device) peer() *mqttPeer {
+	d.t.Helper()
+	return &mqttPeer{t: d.t, d: d, nc: d.dial(d.mqtts)}
+}
+
 // bare connects without a subscription.
 func (d *device) bare() (*mqttPeer, mqtt.Connack) {
 	d.t.Helper()
@@ -277,6 +288,7 @@ func (d *device) bare() (*mqttPeer, mqtt.Connack) {
 
 func TestMQTTThrottle(t *testing.T) {
 	k := open(t, func(s *setup) { s.settings.Limits = dps.SettingsLimits{Registrations: 1} })
+	k.freeze()
 	t.Run("DPS-056 DPS-266 throttled register", func(t *testing.T) {
 		m := k.enrol(t, "throttle-1").mqtt()
 		m.register("").want(202, 0)
@@ -324,22 +336,19 @@ func TestMQTTHeldAnswers(t *testing.T) {
 	})
 	t.Run("DPS-046 answers without PUBACK are bounded", func(t *testing.T) {
 		m := k.enrol(t, "held-4").mqtt()
-		go func() {
-			var b []byte
-			for range 1100 {
-				b = (&mqtt.Publish{Topic: "$dps/registrations/GET/unheard-of/?$rid=1"}).Append(b)
-			}
-			m.nc.Write(b)
-		}()
-		n := 0
-		for ; ; n++ {
-			if _, err := m.tryRead(); err != nil {
-				break
+		p := &mqtt.Publish{Topic: "$dps/registrations/GET/unheard-of/?$rid=1"}
+		var b []byte
+		for range 1000 {
+			b = p.Append(b)
+		}
+		go m.nc.Write(b)
+		for n := range 1000 {
+			if got, ok := m.read().(*mqtt.Publish); !ok || got.QoS != 1 {
+				t.Fatalf("answer %d is %+v", n, got)
 			}
 		}
-		if n != 1000 {
-			t.Errorf("%d answers", n)
-		}
+		m.send(p)
+		m.gone()
 	})
 	t.Run("DPS-059 a packet that is too large", func(t *testing.T) {
 		m := k.enrol(t, "held-5").mqtt()
@@ -350,20 +359,30 @@ func TestMQTTHeldAnswers(t *testing.T) {
 
 func TestMQTTLifetime(t *testing.T) {
 	t.Run("DPS-035 idle connections end", func(t *testing.T) {
-		k := open(t, func(s *setup) { s.device = dpsapi.DeviceOptions{Idle: 50 * time.Millisecond} })
-		k.enrol(t, "idle-1").mqtt().gone()
-		nc := k.enrol(t, "idle-2").dial(k.mqtts) // what fails does not prolong
-		m, _ := k.enrol(t, "idle-2").withKey(someKey).raw(nc, k.enrol(t, "idle-2").withKey(someKey).connect())
-		m.send(&mqtt.Publish{Topic: registerTopic + "1"})
-		m.gone()
-		p := k.enrol(t, "idle-3").open(k.enrol(t, "idle-3").dial(k.amqps), k.enrol(t, "idle-3").sasl())
-		<-p.conn.Done()
+		k := open(t, func(s *setup) { s.device = dpsapi.DeviceOptions{Idle: 100 * time.Millisecond, Linger: time.Hour} })
+		d := k.enrol(t, "idle-1")
+		d.peer().ends(d.connect())
+		d = k.enrol(t, "idle-2").withKey(someKey) // what fails does not prolong
+		d.peer().ends(d.connect(), subscribeAll, &mqtt.Publish{Topic: registerTopic + "1"})
+		d = k.enrol(t, "idle-3")
+		nc := d.dial(k.amqps)
+		p, err := d.tryOpen(nc, d.sasl())
+		if err == nil {
+			<-p.conn.Done()
+		} else if errors.Is(err, context.DeadlineExceeded) {
+			t.Error("the connection stays open")
+		}
 	})
 	t.Run("DPS-035 connections end after the last news", func(t *testing.T) {
 		k := open(t, func(s *setup) { s.device = dpsapi.DeviceOptions{Linger: 200 * time.Millisecond} })
-		m := k.enrol(t, "linger-1").mqtt()
-		m.outcome("").want(200, 0)
-		m.gone()
+		d := k.enrol(t, "linger-1")
+		operation := d.assigned("").get("operationId")
+		// A refusal would not end it: the time since the connection opened is long.
+		for _, p := range d.peer().ends(d.connect(), subscribeAll, &mqtt.Publish{Topic: pollTopic + "1&operationId=" + operation}) {
+			if p, ok := p.(*mqtt.Publish); ok && p.Topic != "$dps/registrations/res/200/?$rid=1" {
+				t.Errorf("%s", p.Topic)
+			}
+		}
 	})
 	t.Run("DPS-035 held answers expire", func(t *testing.T) {
 		k := open(t, func(s *setup) { s.device = dpsapi.DeviceOptions{Hold: time.Nanosecond} })
@@ -408,7 +427,7 @@ func TestPaho(t *testing.T) {
 		return nil
 	}
 	operation := ask(registerTopic+"1").want(202, 0).get("operationId")
-	a := d.finished(func() *answer { return ask(pollTopic + "2&operationId=" + operation) })
+	a := d.finished(operation, func() *answer { return ask(pollTopic + "2&operationId=" + operation) })
 	if a.code != 200 || a.get("status") != "assigned" {
 		t.Errorf("%d %s", a.code, a.raw)
 	}

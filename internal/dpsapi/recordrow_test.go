@@ -187,7 +187,7 @@ func TestLogRows(t *testing.T) {
 		c := c.in(t)
 		w := newWebhook(t, `{"iotHubHostName":"hub-a.test"}`)
 		w.hold = make(chan struct{})
-		c.do("PUT", "/provisioningSettings/default", `{"webhook":{"allowHttp":true,"caCertificate":`+quoted(string(cred.AppendCertificate(nil, w.Certificate())))+`}}`, "If-Match: *").want(200, 0)
+		c.do("PUT", "/provisioningSettings/default", `{"webhook":{"allowHttp":true,"timeoutSeconds":120,"caCertificate":`+quoted(string(cred.AppendCertificate(nil, w.Certificate())))+`}}`, "If-Match: *").want(200, 0)
 		d := k.enrol(t, "slow", w.custom)
 		a := d.register("")
 		<-w.asked
@@ -195,7 +195,7 @@ func TestLogRows(t *testing.T) {
 		c.do("DELETE", "/provisioningRecords/"+a.get("operationId"), "").want(409, 409209)
 		c.do("PUT", "/provisioningRecords/"+a.get("operationId"), `{"registrationId":"slow","status":"failed","startedUtc":"2020-01-02T03:04:05Z"}`).want(409, 409209)
 		close(w.hold)
-		d.finished(func() *answer { return d.poll(a.get("operationId")) }).ends("assigned", "")
+		d.finished(a.get("operationId"), func() *answer { return d.poll(a.get("operationId")) }).ends("assigned", "")
 	})
 }
 
@@ -267,6 +267,7 @@ func TestSettingsRows(t *testing.T) {
 	t.Run("DPS-265 429 by a limit of the settings", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/provisioningSettings/default", `{"limits":{"registrationsPerMinute":1}}`, "If-Match: *").want(200, 0)
+		k.freeze()
 		d := k.enrol(t, "limited")
 		d.register("").want(202, 0)
 		if a := d.register("").want(429, 429001); a.header.Get("Retry-After") == "" {
@@ -384,7 +385,7 @@ func (c *caller) acts(group, body string) *result {
 		c.t.Fatal(err)
 	}
 	for until := time.Now().Add(patience); time.Now().Before(until); {
-		now, err := c.GroupActionOf(within(c.t), group, x.get("operationId")) // not throttled
+		now, err := c.GroupActionOf(c.t.Context(), group, x.get("operationId")) // not throttled
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -415,7 +416,7 @@ func TestActionSurvives(t *testing.T) {
 	}
 	k.start(t)
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
-		now, err := k.GroupActionOf(within(t), "all", x.get("operationId")) // not throttled
+		now, err := k.GroupActionOf(t.Context(), "all", x.get("operationId")) // not throttled
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,7 +98,7 @@ func TestRegistrationWhileAssigning(t *testing.T) {
 		<-asked
 		c.in(t).do("DELETE", "/registrations/slow", "").want(409, 409203)
 		close(hold)
-		a := d.finished(func() *answer { return d.poll(operation) })
+		a := d.finished(operation, func() *answer { return d.poll(operation) })
 		if a.get("status") != "assigned" {
 			t.Errorf("%s", a.raw)
 		}

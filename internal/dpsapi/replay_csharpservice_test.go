@@ -135,6 +135,7 @@ func csEnrolment(t *testing.T, b *backend) {
 func TestReplayCSharpServiceTransient(t *testing.T) {
 	t.Parallel()
 	k := open(t, func(s *setup) { s.settings.Limits.Service = 2 })
+	k.freeze()
 	b := csBackend(t, k)
 	t.Run("DPS-286 as the C# SDK speaks: a refusal that passes", func(t *testing.T) {
 		b := b.in(t)

@@ -76,13 +76,13 @@ func (s *sdk) provision(d *device, transport, payload string) (*told, error) {
 		return nil, err
 	}
 	operation := x.operation
-	for until := time.Now().Add(patience); x.status == "assigning"; {
+	for until, pause := time.Now().Add(patience), time.Millisecond; x.status == "assigning"; pause *= 4 {
 		if time.Now().After(until) {
 			return nil, errors.New("the operation does not end")
 		}
 		d.pass(time.Duration(x.wait) * time.Second)
-		time.Sleep(time.Millisecond) // the clock of the service is not that of its work
 		next, err := c.poll(operation)
+		d.ended(operation, pause) // the clock of the service is not that of its work
 		var e *denied
 		switch {
 		case err == nil:

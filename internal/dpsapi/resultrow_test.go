@@ -108,7 +108,7 @@ func TestRestart(t *testing.T) {
 		done.poll(finished).want(200, 0)
 		d.poll(running).want(202, 0)
 		close(w.hold)
-		if a := d.finished(func() *answer { return d.poll(running) }); a.code != 200 || a.get("status") != "assigned" {
+		if a := d.finished(running, func() *answer { return d.poll(running) }); a.code != 200 || a.get("status") != "assigned" {
 			t.Errorf("%d %s", a.code, a.raw)
 		}
 	})
@@ -155,6 +155,7 @@ func TestErrors(t *testing.T) {
 		d.http("GET", d.path("/register"), "").want(405, 405000)
 		d.register("<a/>", "Content-Type: application/xml").want(415, 415001)
 		operation := d.assigned("").get("operationId")
+		k.freeze()
 		for range 6 {
 			if a := d.poll(operation); a.code == 429 {
 				a.want(429, 429001).errorForm()

@@ -64,7 +64,7 @@ func startPair(t *testing.T) int {
 // TestNodeClient activates two keys, one after the other, in the TPM client of the Node SDK.
 func TestNodeClient(t *testing.T) {
 	dir, port := modules(t), startPair(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // RSA keys are made anew
 	defer cancel()
 	text := "0ne00000000%2Fregistrations%2Fd1\n1800000000"
 	cmd := exec.CommandContext(ctx, "node", "testdata/activate.js", strconv.Itoa(port), text)

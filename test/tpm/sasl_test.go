@@ -92,7 +92,7 @@ func TestNodeMechanism(t *testing.T) {
 			if m.check = m.key; !good {
 				m.check = cred.NewActivationKey()
 			}
-			o := amqp.Options{Mechanisms: []string{amqp.Plain, "TPM"}, Exchange: func(i amqp.SASLInit) amqp.Step {
+			o := amqp.Options{Mechanisms: []string{amqp.Plain, "TPM"}, HandshakeTimeout: 2 * time.Minute, Exchange: func(i amqp.SASLInit) amqp.Step {
 				init = i
 				return m.step
 			}}
@@ -108,8 +108,13 @@ func TestNodeMechanism(t *testing.T) {
 			if opened := strings.TrimSpace(string(out)) == "open"; opened != good || good != (err == nil) {
 				t.Errorf("%v: %s", err, out)
 			}
-			if cause := <-over; (cause == nil) != good || !good && !strings.Contains(cause.Error(), "none of the registered keys") {
-				t.Error(cause)
+			select {
+			case cause := <-over:
+				if (cause == nil) != good || !good && !strings.Contains(cause.Error(), "none of the registered keys") {
+					t.Error(cause)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("the client did not connect, or its connection does not end")
 			}
 			if init.Mechanism != "TPM" || init.Hostname != "0ne1/registrations/Reg-1" || m.id != "Reg-1" || m.scope != "0ne1" {
 				t.Errorf("%q %q %q %q", init.Mechanism, init.Hostname, m.scope, m.id)
