@@ -160,12 +160,12 @@ func (b *simBench) measure(ctx context.Context, s *simClient, t load.Target, app
 		{"Deep page:", &b.found.Deep, load.Calls{Kind: "simDeepPage", Method: http.MethodGet, Next: page("pageNumber=" + strconv.Itoa(b.sims/simPageSize*9/10)), Want: full}},
 		{"One SIM:", &b.found.One, load.Calls{Kind: "simOne", Method: http.MethodGet, Want: func(c, n int) string { return card(c, n) },
 			Next: func(c, n int) (string, string) { return root + "/" + card(c, n), "" }}},
+		{"Filtered page:", &b.found.Filtered, load.Calls{Kind: "simFilteredPage", Method: http.MethodGet, Next: page("status=INVENTORY&linked=false&relatedParty.name=" + benchAccount), Want: full}},
 		{"Status changes:", &b.found.Changes, load.Calls{Kind: "simChanges", Method: http.MethodPatch, Type: "application/json",
 			Next: func(c, n int) (string, string) {
 				return root + "/" + card(c, n) + "-simCard", `{"status":"` + status(c, n) + `"}`
 			},
 			Want: func(c, n int) string { return `"status":"` + status(c, n) + `"` }}},
-		{"Filtered page:", &b.found.Filtered, load.Calls{Kind: "simFilteredPage", Method: http.MethodGet, Next: page("status=ACTIVE&linked=false&relatedParty.name=" + benchAccount), Want: full}},
 	} {
 		token, err := fetchToken(ctx, t, s.host, "/oauth2/token", app.Credentials[0].Client, app.Credentials[0].Secret)
 		if err != nil {

@@ -25,6 +25,7 @@ import (
 //
 //	# a comment
 //	$ nave device list            a command; 'quotes' and $NAME are understood
+//	% nave why sensor1            one that is repeated until it shows what a node notes in its own time
 //	DEVICE  STATUS                a line of stdout; … is any text, and alone any lines
 //	! Created sensor1.            a line of stderr
 //	= 1                           the exit code, 0 when it is not said
@@ -60,6 +61,7 @@ type step struct {
 	in           string
 	out, err     []string
 	code         int
+	patient      bool
 }
 
 func parseScript(text string) (steps []step) {
@@ -72,8 +74,8 @@ func parseScript(text string) (steps []step) {
 		}
 		switch {
 		case line == "" || head == "#":
-		case head == "$":
-			steps = append(steps, step{line: n + 1, command: rest, in: in})
+		case head == "$", head == "%":
+			steps = append(steps, step{line: n + 1, command: rest, in: in, patient: head == "%"})
 			in = ""
 		case head == "@":
 			steps = append(steps, step{line: n + 1, act: rest})
@@ -147,10 +149,18 @@ func (s *stage) play(t *testing.T, name string, p *step) {
 	if words[0] != "nave" {
 		t.Fatalf("%s: not a command of nave", at)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var out, stderr bytes.Buffer
-	code := runContext(ctx, words[1:], newEnv(strings.NewReader(p.in), &out, &stderr))
+	var code int
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		out.Reset()
+		stderr.Reset()
+		code = runContext(ctx, words[1:], newEnv(strings.NewReader(p.in), &out, &stderr))
+		if !p.patient || time.Now().After(end) || code == p.code && match(p.out, lines(out.String())) && match(p.err, lines(stderr.String())) {
+			break
+		}
+	}
 	if code != p.code {
 		t.Errorf("%s: exit code %d, want %d", at, code, p.code)
 	}
@@ -234,7 +244,11 @@ func (s *stage) act(words []string) error {
 		c := s.devices[words[1]]
 		c.Close()
 		<-c.Done()
-		return nil
+		for tick := time.Tick(5 * time.Millisecond); ; <-tick {
+			if i, err := s.Backend.Device(context.Background(), id); err != nil || !i.Presence.Connected {
+				return err
+			}
+		}
 	case "send":
 		s.packet++
 		c := s.devices[words[1]]

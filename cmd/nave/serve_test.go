@@ -51,7 +51,7 @@ func serving(t *testing.T, args ...string) (out, stderr *watched, stop func() in
 	case <-out.found:
 	case n := <-code:
 		t.Fatalf("serve ended with %d: %s%s", n, out, stderr)
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("serve is not ready: %s%s", out, stderr)
 	}
 	stop = sync.OnceValue(func() int { cancel(); return <-code })

@@ -105,8 +105,8 @@ func TestBenchSIM(t *testing.T) {
 	s := newStage(t, func(c *node.Config) { c.Connectivity.RateLimit = node.RateLimit{} })
 	var found simResults
 	out := s.command(t, 0, "bench", "sim", "-n", "2000", "-c", "2", "-t", "200ms", "--warmup", "50ms", "-o", "json")
-	if err := json.Unmarshal([]byte(out), &found); err != nil || found.SIMs != 2000 || found.Changes == nil || found.Changes.Done == 0 || found.First.Done == 0 ||
-		found.Deep.Done == 0 || found.Filtered.Done == 0 || found.One.Done == 0 {
+	if err := json.Unmarshal([]byte(out), &found); err != nil || found.SIMs != 2000 || found.Changes == nil || found.Changes.Answered == 0 || found.First.Answered == 0 ||
+		found.Deep.Answered == 0 || found.Filtered.Answered == 0 || found.One.Answered == 0 {
 		t.Errorf("%v: %s", err, out)
 	}
 	if out := s.command(t, 0, "sim", "platform", "list") + s.command(t, 0, "app", "list"); strings.Contains(out, "BENCH") || strings.Contains(out, "bench") {
@@ -164,14 +164,14 @@ func (s *stage) guide(t *testing.T, dir, command string, want []string) {
 	}
 	// What a command shows may need a moment for what runs beside it.
 	var got []string
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		c := exec.Command("sh", "-c", command)
 		c.Dir = dir
 		out, _ := c.CombinedOutput()
 		if got = lines(string(out)); match(want, got) {
 			return
 		}
-		if time.Now().After(end) || !strings.Contains(command, " show ") && !strings.Contains(command, " why ") && !strings.Contains(command, " add ") && !strings.Contains(command, " sessions ") {
+		if time.Now().After(end) || !strings.Contains(command, " show ") && !strings.Contains(command, " why ") && !strings.Contains(command, " add ") && !strings.Contains(command, " sessions ") && !strings.Contains(command, " usage ") {
 			break
 		}
 	}

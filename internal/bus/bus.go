@@ -135,7 +135,8 @@ func (b *Bus) dial(use string) (*nats.Conn, error) {
 		}),
 	}
 	if b.server != nil {
-		return nats.Connect("", append(opts, nats.InProcessServer(b.server))...)
+		// Nothing but this process can be slow here, and that is no reason to give up.
+		return nats.Connect("", append(opts, nats.InProcessServer(b.server), nats.Timeout(startTimeout))...)
 	}
 	opts = append(opts, nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 		if err != nil {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,15 +18,15 @@ import (
 	"github.com/nave-hub/nave/internal/bus"
 )
 
-// startServer starts an external server on the port, -1 for any.
-func startServer(t *testing.T, dir string, port int) *server.Server {
+// startServer starts an external server on a free port.
+func startServer(t *testing.T, dir string) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, SyncAlways: true, NoSigs: true, NoLog: true, MaxPayload: 8 << 20})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, SyncAlways: true, NoSigs: true, NoLog: true, MaxPayload: 8 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server does not start")
 	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
@@ -38,7 +41,7 @@ func pair(t *testing.T, f func(t *testing.T, a, b *bus.Bus)) {
 		f(t, b, b)
 	})
 	t.Run("cluster", func(t *testing.T) {
-		url := startServer(t, t.TempDir(), -1).ClientURL()
+		url := startServer(t, t.TempDir()).ClientURL()
 		f(t, openBus(t, bus.Options{URL: url, Node: "a"}), openBus(t, bus.Options{URL: url, Node: "b"}))
 	})
 }
@@ -79,20 +82,23 @@ func TestCall(t *testing.T) {
 		if _, err := ask(ctx, "fail"); !errors.As(err, &remote) || remote.Text != "no such thing" {
 			t.Errorf("error of the far side: %v", err)
 		}
-		ended := make(chan struct{})
+		begun, ended := make(chan struct{}, 1000), make(chan struct{}, 1000)
 		stop, err = b.Serve("slow", func(ctx context.Context, _ []byte) (any, error) {
+			begun <- struct{}{}
 			<-ctx.Done()
-			close(ended)
+			ended <- struct{}{}
 			return nil, ctx.Err()
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer stop()
-		short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
-		defer cancel()
-		if _, err := ask(short, "slow"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("timeout: %v", err)
+		for len(begun) == 0 { // the time may be over before the call is on its way
+			short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+			if _, err := ask(short, "slow"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("timeout: %v", err)
+			}
+			cancel()
 		}
 		select {
 		case <-ended:
@@ -108,7 +114,7 @@ func TestCall(t *testing.T) {
 }
 
 func TestCloseEndsCalls(t *testing.T) {
-	url := startServer(t, t.TempDir(), -1).ClientURL()
+	url := startServer(t, t.TempDir()).ClientURL()
 	a, b := openBus(t, bus.Options{URL: url}), openBus(t, bus.Options{URL: url})
 	running := make(chan struct{})
 	if _, err := b.Serve("slow", func(ctx context.Context, _ []byte) (any, error) {
@@ -159,7 +165,7 @@ func TestTell(t *testing.T) {
 }
 
 func TestClusterLog(t *testing.T) {
-	s := startServer(t, t.TempDir(), -1)
+	s := startServer(t, t.TempDir())
 	a := openBus(t, bus.Options{URL: s.ClientURL(), Node: "a"})
 	b := openBus(t, bus.Options{URL: s.ClientURL(), Node: "b"})
 	la, lb := openLog(t, a, "events", bus.LogOptions{Partitions: 2}), openLog(t, b, "events", bus.LogOptions{Partitions: 2})
@@ -181,17 +187,19 @@ func TestClusterLog(t *testing.T) {
 
 func TestClusterReconnect(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, -1)
-	a := openBus(t, bus.Options{URL: s.ClientURL()})
+	s := startServer(t, dir)
+	relay := newRelay(t)
+	relay.to.Store(s.Addr().String())
+	a := openBus(t, bus.Options{URL: "nats://" + relay.Addr().String()})
 	l := openLog(t, a, "events", bus.LogOptions{Partitions: 1})
 	r := reader(t, l, 0, nave.Position{})
 	put(t, l, event("d", []byte("before")))
-	port := s.Addr().(*net.TCPAddr).Port
+	relay.to.Store("")
 	s.Shutdown()
 	s.WaitForShutdown()
 	done := make(chan error, 1)
 	l.Append(event("d", []byte("during")), func(err error) { done <- err })
-	startServer(t, dir, port)
+	relay.to.Store(startServer(t, dir).Addr().String())
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -199,6 +207,48 @@ func TestClusterReconnect(t *testing.T) {
 	if len(got) != 2 || string(got[1].Body) != "during" {
 		t.Errorf("%d events, the second %s", len(got), got[1].Body)
 	}
+}
+
+// relay is an address that stays while servers come and go behind it.
+type relay struct {
+	net.Listener
+	to atomic.Value // address of the server, "" while there is none
+}
+
+func newRelay(t *testing.T) *relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{Listener: ln}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { r.pass(c) })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	return r
+}
+
+// pass copies in both directions until either side ends.
+func (r *relay) pass(c net.Conn) {
+	defer c.Close()
+	far, err := net.Dial("tcp", r.to.Load().(string))
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{c, far}, {far, c}} {
+		go func() { io.Copy(way[0], way[1]); ended <- struct{}{} }()
+	}
+	<-ended
 }
 
 func TestWord(t *testing.T) {

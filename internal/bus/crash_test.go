@@ -185,7 +185,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	start := time.Now()
 	for b.Healthy() != nil {
-		if time.Since(start) > 25*time.Second {
+		if time.Since(start) > time.Minute {
 			t.Fatal("it does not recover:", b.Healthy())
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,16 +24,34 @@ func reseal(raw []byte) {
 	binary.LittleEndian.PutUint32(raw[4:], crc32.Checksum(raw[8:], castagnoli))
 }
 
+// lines is a log that other goroutines write to.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 type world struct {
 	t   *testing.T
 	b   *Bus
 	l   *Log
-	out *bytes.Buffer
+	out *lines
 }
 
 func open(t *testing.T, dir string) *world {
-	w := &world{t: t, out: &bytes.Buffer{}}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	w := &world{t: t, out: &lines{}}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var err error
 	if w.b, err = Open(ctx, Options{Dir: dir, Log: slog.New(slog.NewTextHandler(w.out, nil))}); err != nil {
@@ -62,7 +81,7 @@ func (w *world) bodies(last string) (all []string) {
 		w.t.Fatal(err)
 	}
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for len(all) == 0 || all[len(all)-1] != last {
 		events, err := r.Next(ctx)

@@ -64,7 +64,9 @@ func TestAppendOrderAndOnce(t *testing.T) {
 	}
 }
 
-func TestLoneAppendLatency(t *testing.T) {
+// TestLoneAppend has appends that nothing follows become durable, none waiting for
+// company.
+func TestLoneAppend(t *testing.T) {
 	l := openLog(t, openBus(t, bus.Options{Dir: t.TempDir()}), "events", bus.LogOptions{})
 	const n = 200
 	start := time.Now()
@@ -72,6 +74,9 @@ func TestLoneAppendLatency(t *testing.T) {
 		put(t, l, event("d", []byte("x")))
 	}
 	t.Logf("a lone append takes %v", time.Since(start)/n)
+	if i, err := l.Info(nave.Partition("d", l.Partitions())); err != nil || i.Batches != n {
+		t.Errorf("info %+v, %v", i, err)
+	}
 }
 
 func TestAppendAll(t *testing.T) {

@@ -184,6 +184,7 @@ func (p *amqpPump) run(ctx context.Context) {
 	if p.sched != nil {
 		p.mu.Lock()
 		p.count.unsent.Add(max(0, p.due(p.until)))
+		p.stop = true // at once: what is counted as unsent must not be sent
 		p.mu.Unlock()
 		p.halt()
 	}

@@ -22,7 +22,7 @@ type caller struct {
 	body []byte // of the answer
 }
 
-// turns is a closed loop over callers.
+// turns is a closed loop over callers; each does one turn at least.
 type turns struct {
 	kind             string
 	size             int
@@ -74,9 +74,9 @@ func (l turns) run(ctx context.Context, t Target, n int, turn func(x *caller, cl
 
 func (l turns) loop(ctx context.Context, x *caller, base time.Time, answered, inTime *atomic.Int64, turn func() (int64, error)) error {
 	defer context.AfterFunc(ctx, func() { x.nc.SetDeadline(time.Unix(1, 0)) })()
-	for {
+	for first := true; ; first = false {
 		begun := time.Now()
-		if begun.Sub(base) >= l.warmup+l.duration || ctx.Err() != nil {
+		if !first && begun.Sub(base) >= l.warmup+l.duration || ctx.Err() != nil {
 			return nil
 		}
 		items, err := turn()

@@ -2,10 +2,13 @@ package load_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -13,7 +16,27 @@ import (
 	"github.com/nave-hub/nave/internal/mqtt"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if err := left(); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// left returns the goroutines that do not end; the last ones of a server do so a
+// moment after it.
+func left() (err error) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		if err = goleak.Find(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
 
 // server is the MQTT engine with a handler that acknowledges at once and counts.
 type server struct {
@@ -32,7 +55,6 @@ type conn struct {
 	s       *server
 	c       *mqtt.Conn
 	connect *mqtt.Connect
-	started chan struct{}
 	filters []string
 }
 
@@ -68,12 +90,12 @@ func (s *server) accept(ctx context.Context, nc net.Conn) {
 			return
 		}
 	}
-	h := &conn{s: s, connect: p, started: make(chan struct{})}
+	h := &conn{s: s, connect: p}
+	s.connected.Add(1)
+	s.mu.Lock() // Serve sends CONNACK: whoever has it finds the connection
 	h.c = session.Serve(ctx, false, h)
-	s.mu.Lock()
 	s.conns[h] = true
 	s.mu.Unlock()
-	s.connected.Add(1)
 	h.c.Start()
 	<-h.c.Done()
 }
@@ -114,4 +136,38 @@ func (c *conn) Closed(error) {
 	c.s.mu.Lock()
 	delete(c.s.conns, c)
 	c.s.mu.Unlock()
+}
+
+// enough is a context that ends when seen was called n times, not counting what
+// comes in the warm-up.
+func enough(t *testing.T, warmup time.Duration, n int) (ctx context.Context, seen func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	var mu sync.Mutex
+	var first time.Time
+	return ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if first.IsZero() {
+			first = time.Now() // the run began before
+		}
+		if time.Since(first) < warmup {
+			return
+		}
+		if n--; n == 0 {
+			cancel()
+		}
+	}
+}
+
+// scheduled compares the result of an open loop with what was due.
+func scheduled(t *testing.T, r *load.Result, o *load.Telemetry) {
+	t.Helper()
+	due := func(span time.Duration) int64 { return int64(o.Rate * span.Seconds()) }
+	if all := due(o.Warmup + o.Duration); r.Sent+r.Unsent != all {
+		t.Errorf("%d were sent, %d were not, of %d", r.Sent, r.Unsent, all)
+	}
+	if all := due(o.Duration); r.Done > all || r.Done < all-r.Unsent {
+		t.Errorf("%d of %d were measured, %d were not sent", r.Done, all, r.Unsent)
+	}
 }

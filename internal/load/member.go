@@ -17,7 +17,7 @@ import (
 
 const (
 	maxUnacked   = 200             // messages of one device that wait for their PUBACK
-	partingTime  = 5 * time.Second // for PUBACKs before a device disconnects
+	partingTime  = 5 * time.Second // for what is due from a server before a connection is closed
 	fleetKeep    = 120             // keep-alive in seconds
 	shortestWalk = 64              // bytes that a measurement may take
 	renewBegins  = 0.80            // of a token's life

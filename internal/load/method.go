@@ -29,7 +29,8 @@ type requests struct {
 	one              func(ctx context.Context, worker int) error
 }
 
-// run lets each worker make one request after the other.
+// run lets each worker make one request after the other, and one at least. What
+// the end of ctx cuts off counts as not sent.
 func (q *requests) run(ctx context.Context) *Result {
 	base := time.Now()
 	from, until := base.Add(q.warmup), base.Add(q.warmup+q.duration)
@@ -39,9 +40,12 @@ func (q *requests) run(ctx context.Context) *Result {
 	stop := watch(answered.Load, q.live)
 	for i := range q.workers {
 		all.Go(func() {
-			for begun := time.Now(); begun.Before(until) && ctx.Err() == nil; begun = time.Now() {
+			for begun, first := time.Now(), true; (first || begun.Before(until)) && ctx.Err() == nil; begun, first = time.Now(), false {
 				sent.Add(1)
-				if err := q.one(ctx, i); err != nil {
+				if err := q.one(ctx, i); err != nil && ctx.Err() != nil {
+					sent.Add(-1)
+					return
+				} else if err != nil {
 					failed.add(err)
 					wait(ctx, 10*time.Millisecond)
 					continue

@@ -55,7 +55,7 @@ func RunProvision(ctx context.Context, p *Provisioner, o ProvisionRun) (*Result,
 	stop := watch(answered.Load, o.Live)
 	for i := range o.Window {
 		all.Go(func() {
-			for ctx.Err() == nil && time.Now().Before(until) {
+			for first := true; ctx.Err() == nil && (first || time.Now().Before(until)); first = false {
 				if err := one(i); err != nil && ctx.Err() == nil {
 					failed.add(err)
 					wait(ctx, 100*time.Millisecond)

@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +19,16 @@ import (
 )
 
 func TestConnect(t *testing.T) {
-	s := serve(t, &server{})
-	r, err := load.RunConnect(t.Context(), s.target, logins(3), 20*time.Millisecond, 150*time.Millisecond, nil)
+	ctx, seen := enough(t, 20*time.Millisecond, 20)
+	s := &server{}
+	s.refuse = func(*mqtt.Connect) byte {
+		if s.connected.Load() > 0 { // not the one before the run
+			seen()
+		}
+		return 0
+	}
+	serve(t, s)
+	r, err := load.RunConnect(ctx, s.target, logins(3), 20*time.Millisecond, time.Minute, nil)
 	if err != nil || r.Errors != 0 || r.Done == 0 || r.Latency == nil {
 		t.Fatal(err, r)
 	}
@@ -70,21 +80,41 @@ func TestLost(t *testing.T) {
 }
 
 func TestTwin(t *testing.T) {
-	var mu sync.Mutex
-	patches := int64(0)
-	s := serve(t, &server{handle: func(c *conn, p *mqtt.Publish) error {
+	var patches atomic.Int64
+	seen := func() {}
+	take := func(c *conn, p *mqtt.Publish) error {
 		_, rid, ok := strings.Cut(p.Topic, "$iothub/twin/PATCH/properties/reported/?$rid=")
 		if !ok || !json.Valid(p.Payload) {
 			return errors.New("not a patch")
 		}
-		mu.Lock()
-		patches++
-		mu.Unlock()
+		patches.Add(1)
+		seen()
 		return c.c.Publish(&mqtt.Publish{Topic: "$iothub/twin/res/204/?$rid=" + rid + "&$version=9"})
-	}})
-	r, err := load.RunTwin(t.Context(), s.target, logins(3), load.Requests{Window: 4, Duration: 150 * time.Millisecond})
-	if err != nil || r.Errors != 0 || r.Sent != patches || r.Answered != patches || r.Done == 0 {
-		t.Fatal(err, r, patches)
+	}
+	r, err := load.RunTwin(t.Context(), serve(t, &server{handle: take}).target, logins(3), load.Requests{Window: 4, Duration: 150 * time.Millisecond})
+	before := patches.Load()
+	complete(t, r, err, before, 12)
+	ctx, ended := enough(t, 0, 50)
+	seen = ended
+	r, err = load.RunTwin(ctx, serve(t, &server{handle: take}).target, logins(3), load.Requests{Window: 4, Duration: time.Minute})
+	measured(t, r, err, patches.Load()-before, 12)
+}
+
+// measured is about a run that its context has ended: each worker may have had
+// something under way then that the server has counted.
+func measured(t *testing.T, r *load.Result, err error, seen, workers int64) {
+	t.Helper()
+	if err != nil || r.Errors != 0 || r.Sent != r.Answered || seen < r.Sent || seen > r.Sent+workers || r.Done == 0 || r.Latency == nil {
+		t.Fatalf("%v; the server saw %d, the result says %+v", err, seen, r)
+	}
+}
+
+// complete is about a run that has lasted as long as it should: each worker has
+// made a request at least.
+func complete(t *testing.T, r *load.Result, err error, seen, workers int64) {
+	t.Helper()
+	if err != nil || r.Errors != 0 || r.Sent != seen || r.Answered != seen || seen < workers || r.Done > seen {
+		t.Fatalf("%v; the server saw %d, the result says %+v", err, seen, r)
 	}
 }
 
@@ -92,7 +122,7 @@ func TestTwin(t *testing.T) {
 type rest struct {
 	mu      sync.Mutex
 	devices map[string]bool
-	invoke  func(device string, body []byte) (status int, answer string)
+	invoke  func(ctx context.Context, device string) (status int, answer string)
 	busy    int // calls that are answered with 429 first
 }
 
@@ -103,7 +133,7 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if device, ok := strings.CutPrefix(r.URL.Path, "/twins/"); ok {
-		status, answer := h.invoke(strings.TrimSuffix(device, "/methods"), body)
+		status, answer := h.invoke(r.Context(), strings.TrimSuffix(device, "/methods"))
 		w.WriteHeader(status)
 		io.WriteString(w, answer)
 		return
@@ -189,7 +219,9 @@ func TestMethod(t *testing.T) {
 		waiting[c.connect.ClientID] <- p.Payload
 		return nil
 	}})
-	h := &rest{invoke: func(device string, _ []byte) (int, string) {
+	calls := func() {}
+	h := &rest{invoke: func(ctx context.Context, device string) (int, string) {
+		calls()
 		answer := make(chan []byte, 1)
 		mu.Lock()
 		waiting[device] = answer
@@ -201,16 +233,24 @@ func TestMethod(t *testing.T) {
 			}
 		}
 		s.mu.Unlock()
-		return 200, `{"status":200,"payload":` + string(<-answer) + `}`
+		select {
+		case payload := <-answer:
+			return 200, `{"status":200,"payload":` + string(payload) + `}`
+		case <-ctx.Done(): // the run has ended and its devices are gone
+			return 504, ""
+		}
 	}}
 	r, err := load.RunMethod(t.Context(), openREST(t, h), s.target, logins(4), load.Requests{Duration: 150 * time.Millisecond})
-	if err != nil || r.Errors != 0 || r.Done == 0 || r.Answered != s.published.Load() {
-		t.Fatal(err, r, s.published.Load())
-	}
+	complete(t, r, err, s.published.Load(), 4)
+	before := s.published.Load()
+	ctx, seen := enough(t, 0, 30)
+	calls = seen
+	r, err = load.RunMethod(ctx, openREST(t, h), s.target, logins(4), load.Requests{Duration: time.Minute})
+	measured(t, r, err, s.published.Load()-before, 4)
 }
 
 func TestStatusError(t *testing.T) {
-	s := openREST(t, &rest{invoke: func(string, []byte) (int, string) { return 404, "no such device" }})
+	s := openREST(t, &rest{invoke: func(context.Context, string) (int, string) { return 404, "no such device" }})
 	var status *load.StatusError
 	if _, err := s.Invoke(t.Context(), "d1", "m", nil); !errors.As(err, &status) || status.Status != 404 || status.Text != "no such device" {
 		t.Error(err)

@@ -144,7 +144,7 @@ func handshake(nc net.Conn, l *Login, keepAlive uint16) error {
 
 // leave sends DISCONNECT and waits for the server to hang up, so that no port of this side is left waiting.
 func leave(nc net.Conn) {
-	nc.SetDeadline(time.Now().Add(time.Second))
+	nc.SetDeadline(time.Now().Add(partingTime))
 	if _, err := nc.Write(mqtt.Disconnect{}.Append(nil)); err == nil {
 		io.Copy(io.Discard, bufio.NewReaderSize(nc, 64))
 	}

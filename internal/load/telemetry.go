@@ -83,7 +83,7 @@ func runPumps(ctx context.Context, pumps []*pump, o Telemetry) *faults {
 		all.Go(func() {
 			defer context.AfterFunc(ctx, func() {
 				p.stop.Store(true)
-				p.nc.SetReadDeadline(time.Now().Add(drainTimeout / 10))
+				p.nc.SetReadDeadline(time.Now().Add(partingTime))
 			})()
 			var s *pace
 			if o.Rate > 0 {

@@ -289,7 +289,7 @@ func (k *Kit) REST(method, path, body string, header ...string) *Response {
 // all partitions, until it has n of them.
 func (k *Kit) Events(n int, want func(*nave.Event) bool) []*nave.Event {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	found := make(chan *nave.Event)
 	for p := range k.Hub.Partitions() {

@@ -28,10 +28,10 @@ func TestFaults(t *testing.T) {
 		d := k.Device("d233")
 		c := connect(t, k, d)
 		from := time.Now()
-		c.publish(faultTopic("d233", "KillTcp", "2", "5"), 1, "")
+		c.publish(faultTopic("d233", "KillTcp", "5", "5"), 1, "")
 		c.send("d233", 2, "meanwhile") // it alone is acknowledged
 		err := await(t, c.closed, "end of the connection")
-		if took := time.Since(from); took < 1900*time.Millisecond || took > 8*time.Second {
+		if took := time.Since(from); took < 5*time.Second {
 			t.Errorf("closed after %v", took)
 		}
 		if !errors.Is(err, syscall.ECONNRESET) {
@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 		from := time.Now()
 		c.publish(faultTopic("d235", "shutdownmqtt", "1", "5"), 1, "")
 		err := await(t, c.closed, "end of the connection")
-		if took := time.Since(from); took < 900*time.Millisecond || !errors.Is(err, io.EOF) {
+		if took := time.Since(from); took < time.Second || !errors.Is(err, io.EOF) {
 			t.Errorf("closed after %v by %v, want an orderly end", took, err)
 		}
 		connect(t, k, d).send("d235", 3, "back")

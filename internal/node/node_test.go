@@ -23,7 +23,7 @@ func TestWalk(t *testing.T) {
 		if id != 7 {
 			t.Errorf("PUBACK %d", id)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no PUBACK")
 	}
 	e := k.Events(1, func(e *nave.Event) bool { return e.Source == nave.Telemetry })[0]

@@ -58,7 +58,7 @@ func startPostgres(bin string) (url string, err error) {
 	if out, err := command("initdb", "-D", data, "-A", "trust", "-U", "nave", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	server := command("postgres", "-D", data, "-k", dir, "-h", "", "-c", "fsync=off", "-c", "max_connections=100")
+	server := command("postgres", "-D", data, "-k", dir, "-h", "", "-c", "fsync=off", "-c", "max_connections=500")
 	started, stop, stopped := make(chan error), make(chan struct{}), make(chan struct{})
 	go func() {
 		// The server dies with the thread that started it, so that must last.
@@ -81,12 +81,11 @@ func startPostgres(bin string) (url string, err error) {
 		return "", err
 	}
 	url = "postgres:///postgres?user=nave&host=" + dir
-	for range 200 { // it has no other sign
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // it has no other sign
 		var db *store.DB
 		if db, err = store.Open(context.Background(), url, store.Options{}); err == nil {
 			return url, db.Close()
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	return "", err
 }

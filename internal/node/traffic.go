@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nave-hub/nave/internal/hub"
 	"github.com/nave-hub/nave/internal/mqtt"
@@ -87,15 +88,27 @@ func (l *meteredListener) Accept() (net.Conn, error) {
 		return nc, nil
 	}
 	wire := l.node.wires.New(hub.HTTPTraffic, nc.RemoteAddr().String(), l.node.now())
-	return &meteredTLS{meteredConn{nc, wire}, tc, l.node}, nil
+	return &meteredTLS{meteredConn: meteredConn{nc, wire}, tls: tc, node: l.node}, nil
 }
 
 // meteredTLS is what an HTTP server takes for a TLS connection that somebody
 // else has opened.
 type meteredTLS struct {
 	meteredConn
-	tls  *tls.Conn
-	node *Node
+	tls   *tls.Conn
+	node  *Node
+	early atomic.Int64 // bytes of the request that follows, not yet counted
+}
+
+// Read implements net.Conn. net/http watches a connection while it answers by
+// reading a single byte, which belongs to the next request.
+func (c *meteredTLS) Read(b []byte) (int, error) {
+	if len(b) != 1 {
+		return c.meteredConn.Read(b)
+	}
+	n, err := c.Conn.Read(b)
+	c.early.Add(int64(n))
+	return n, err
 }
 
 // ConnectionState opens TLS: the server asks once, on the goroutine of the
@@ -136,5 +149,6 @@ func wireContext(ctx context.Context, nc net.Conn) context.Context {
 func endRequest(nc net.Conn, s http.ConnState) {
 	if c, ok := nc.(*meteredTLS); ok && (s == http.StateIdle || s == http.StateClosed || s == http.StateHijacked) {
 		c.wire.EndRequest()
+		c.wire.Received(int(c.early.Swap(0)))
 	}
 }

@@ -86,13 +86,12 @@ func startPostgres() (stop func(), missing string) {
 // awaitPostgres asks until the server answers: it has no other sign.
 func awaitPostgres() (missing string) {
 	var err error
-	for range 200 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var db *store.DB
 		if db, err = store.Open(context.Background(), postgresURL, store.Options{}); err == nil {
 			db.Close()
 			return ""
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	return err.Error()
 }

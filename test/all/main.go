@@ -15,7 +15,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	ok := step("tools", install) && step("gofmt", unformatted) && step("go vet", vet)
+	ok := step("tools", install) && step("modules", download) && step("gofmt", unformatted) && step("go vet", vet)
 	fmt.Println("== go test (packages of the vendors' SDKs are installed into test/sdk)")
 	result, err := report.Everything(os.Stdout)
 	if err != nil {
@@ -46,6 +46,22 @@ func step(name string, f func() error) bool {
 		return false
 	}
 	return true
+}
+
+// download brings the Go modules that packages and tests need, so that nothing
+// after it depends on the network.
+func download() (err error) {
+	for _, dir := range []string{".", report.TPM} {
+		err = again(func() error {
+			cmd := exec.Command("go", "list", "-deps", "-test", "./...")
+			cmd.Dir, cmd.Stderr = dir, os.Stderr
+			return cmd.Run()
+		})
+		if err != nil {
+			fmt.Println("go list in", dir, "failed:", err) // the next steps say more
+		}
+	}
+	return nil
 }
 
 // vet checks every module; what can't be built here is left out, and its tests

@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // tool is something from outside that some tests need. Without it they are
@@ -48,11 +50,29 @@ func install() error {
 	}
 	fmt.Println("installing", strings.Join(missing, " "))
 	os.Setenv("DEBIAN_FRONTEND", "noninteractive")
-	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)} {
-		if out, err := exec.Command("apt-get", args...).CombinedOutput(); err != nil {
-			fmt.Printf("apt-get %s: %v\n%s", args[0], err, out)
-			return nil // the tests say what they miss
+	if err := again(func() error { return aptInstall(missing) }); err != nil {
+		fmt.Println("not installed, the tests say what they miss:", err)
+	}
+	return nil
+}
+
+func aptInstall(packages []string) error {
+	always := []string{"-qq", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"}
+	for _, args := range [][]string{{"update"}, append([]string{"install", "-y", "--no-install-recommends"}, packages...)} {
+		if out, err := exec.Command("apt-get", append(slices.Clone(always), args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
 		}
 	}
 	return nil
+}
+
+// again calls f up to four times until it works, for what the network may break.
+func again(f func() error) (err error) {
+	for pause := 5 * time.Second; ; pause *= 3 {
+		if err = f(); err == nil || pause > time.Minute {
+			return err
+		}
+		fmt.Printf("%v\nonce more in %v\n", err, pause)
+		time.Sleep(pause)
+	}
 }

@@ -81,6 +81,9 @@ func (t target) String() string { return t.pkg + " " + t.name }
 // name.
 func targets(root string) (all []target, err error) {
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // somebody builds or installs something meanwhile
+		}
 		if err != nil {
 			return err
 		}

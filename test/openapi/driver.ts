@@ -54,7 +54,7 @@ const started = await hub.PATCH("/product/{id}", {
 check(started.response.status === 202 && started.data && "state" in started.data, "asynchronous change", started.error ?? started.data);
 const monitorId = started.data.id;
 
-const end = Date.now() + 20_000;
+const end = Date.now() + 120_000;
 for (;;) {
   const seen = await hub.GET("/monitor/{monitorId}", { params: { path: { monitorId } } });
   check(seen.data, "monitor", seen.error);

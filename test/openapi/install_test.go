@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const installTimeout = 5 * time.Minute
+const installTimeout = 10 * time.Minute
 
 // unavailable skips the test for something that this machine lacks; where CI is
 // set nothing may be lacking.
@@ -49,9 +49,18 @@ func installed(t *testing.T) (node string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	if out, err := npm.CombinedOutput(); err != nil {
-		unavailable(t, "the packages can't be installed: %v\n%s", err, out)
+	// The registry may be out of reach for a moment.
+	for pause := 5 * time.Second; ; pause *= 3 {
+		npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		out, err := npm.CombinedOutput()
+		if err == nil {
+			break
+		}
+		if pause > time.Minute || ctx.Err() != nil {
+			unavailable(t, "the packages can't be installed: %v\n%s", err, out)
+		}
+		t.Logf("npm: %v, once more in %v\n%s", err, pause, out)
+		time.Sleep(pause)
 	}
 	if err := os.WriteFile(stamp, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
@@ -63,7 +72,7 @@ func installed(t *testing.T) (node string) {
 // printed.
 func run(t *testing.T, env []string, name string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)

@@ -17,7 +17,7 @@ const tpmModule = "github.com/nave-hub/nave/" + TPM
 // Everything runs the tests of all modules, from the root of the repository: the main one with the drivers of the vendors'
 // SDKs, which installs their packages into test/sdk, then the one with the software TPM, which uses them.
 func Everything(out io.Writer) (*Result, error) {
-	all, err := Run(out, ".", []string{"NAVE_TEST_SDK=1"}, "-timeout", "15m", "./...")
+	all, err := Run(out, ".", []string{"NAVE_TEST_SDK=1"}, "-timeout", "45m", "./...")
 	if err != nil {
 		return all, err
 	}
@@ -29,7 +29,7 @@ func Everything(out io.Writer) (*Result, error) {
 	if err != nil {
 		return all, err
 	}
-	r, err := Run(out, TPM, []string{"CGO_ENABLED=1", "NAVE_TPM_MODULES=" + modules}, "-timeout", "5m", "./...")
+	r, err := Run(out, TPM, []string{"CGO_ENABLED=1", "NAVE_TPM_MODULES=" + modules}, "-timeout", "20m", "./...")
 	all.add(r)
 	return all, err
 }
@@ -54,6 +54,9 @@ func (r *Result) add(other *Result) {
 	}
 	for name, outcome := range other.Packages {
 		r.Packages[name] = outcome
+	}
+	for name, lines := range other.said {
+		r.said[name] = lines
 	}
 	r.broken = append(r.broken, other.broken...)
 }

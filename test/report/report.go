@@ -4,8 +4,10 @@ package report
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,7 +31,12 @@ type Test struct {
 type Result struct {
 	Tests    map[string]*Test // by package and name
 	Packages map[string]string
-	broken   []string // what did not compile, and other output of failed packages
+	broken   []string            // what did not compile, and panics
+	said     map[string][]string // by package: what it printed outside of its tests
+}
+
+func newResult() *Result {
+	return &Result{Tests: map[string]*Test{}, Packages: map[string]string{}, said: map[string][]string{}}
 }
 
 type event struct{ Action, Package, ImportPath, Test, Output string }
@@ -49,19 +56,42 @@ func Run(out io.Writer, dir string, env []string, args ...string) (*Result, erro
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := &Result{Tests: map[string]*Test{}, Packages: map[string]string{}}
-	scan := bufio.NewScanner(pipe)
-	scan.Buffer(nil, 16<<20)
-	for scan.Scan() {
-		var e event
-		if json.Unmarshal(scan.Bytes(), &e) == nil {
-			r.take(out, &e)
-		}
-	}
-	if err := cmd.Wait(); err != nil && len(r.Failed()) == 0 && len(r.broken) == 0 {
+	r := newResult()
+	readErr := r.read(out, pipe)
+	err = cmd.Wait()
+	r.settle()
+	if err != nil && r.OK() {
 		return r, fmt.Errorf("go test: %w", err)
 	}
-	return r, scan.Err()
+	return r, readErr
+}
+
+// read takes the events, a line each, however long it is.
+func (r *Result) read(out io.Writer, in io.Reader) error {
+	for lines := bufio.NewReader(in); ; {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		if json.Unmarshal(line, &e) == nil {
+			r.take(out, &e)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			io.Copy(io.Discard, in) // or go test would never end
+			return err
+		}
+	}
+}
+
+// settle gives tests whose end was not told what the verdict on their package
+// says of them.
+func (r *Result) settle() {
+	for _, t := range r.Tests {
+		if t.Outcome == "" && r.Packages[t.Package] == Pass {
+			t.Outcome, t.Output = Pass, nil
+		}
+	}
 }
 
 func (r *Result) take(out io.Writer, e *event) {
@@ -86,11 +116,17 @@ func (r *Result) take(out io.Writer, e *event) {
 	}
 }
 
+// saidMost is how many lines of a package are kept.
+const saidMost = 500
+
 func (r *Result) takePackage(out io.Writer, e *event) {
 	switch e.Action {
 	case "build-output":
 		r.broken = append(r.broken, e.Output)
 	case "output":
+		if all := append(r.said[e.Package], e.Output); len(all) <= saidMost {
+			r.said[e.Package] = all
+		}
 		if strings.HasPrefix(e.Output, "panic:") || strings.HasPrefix(e.Output, "--- FAIL") {
 			r.broken = append(r.broken, e.Package+": "+e.Output)
 		}
@@ -150,6 +186,7 @@ func (r *Result) Print(out io.Writer) {
 	for _, line := range r.broken {
 		fmt.Fprint(out, line)
 	}
+	r.printSilent(out)
 	for _, t := range r.Failed() {
 		fmt.Fprintf(out, "FAIL %s %s\n%s", t.Package, t.Name, strings.Join(t.Output, ""))
 	}
@@ -167,6 +204,19 @@ func (r *Result) Print(out io.Writer) {
 		failed = 1
 	}
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, len(r.Skipped()))
+}
+
+// printSilent writes what packages printed that failed without a failed test.
+func (r *Result) printSilent(out io.Writer) {
+	told := map[string]bool{}
+	for _, t := range r.Failed() {
+		told[t.Package] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Packages)) {
+		if r.Packages[name] == Fail && !told[name] {
+			fmt.Fprintf(out, "FAIL %s\n%s", name, strings.Join(r.said[name], ""))
+		}
+	}
 }
 
 func reason(t *Test) string {

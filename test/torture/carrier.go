@@ -244,7 +244,7 @@ func (c *carrier) judge(b *bulk, t *taskAnswer) (done bool) {
 }
 
 // taskTime is how long a task may take after a start.
-const taskTime = time.Minute
+const taskTime = 5 * time.Minute
 
 // check settles the task that was under way when the hub died, waits for its
 // end, and compares the SIMs with the hub: those touched, or all.

@@ -10,6 +10,8 @@ import (
 const (
 	loadLeast = 20 * time.Millisecond
 	loadMost  = 2 * time.Second
+
+	roundsMost = 50 // for a load that has not done everything yet
 )
 
 // killing is the torture by SIGKILL.
@@ -17,6 +19,7 @@ type killing struct {
 	rounds, devices int
 	seed            uint64 // of the moments
 	out             io.Writer
+	whole           func(*ledger) bool // more rounds are played until it is true; may be nil
 }
 
 // run tortures a hub on the data folder of s and returns its ledger. An error
@@ -32,7 +35,7 @@ func (k *killing) run(s *site) (*ledger, error) {
 		return nil, err
 	}
 	moments := rand.New(rand.NewPCG(k.seed, 1))
-	for n := 1; n <= k.rounds; n++ {
+	for n := 1; n <= k.rounds || k.whole != nil && !k.whole(r.l) && n <= roundsMost; n++ {
 		d := loadLeast + time.Duration(moments.Int64N(int64(loadMost-loadLeast)))
 		early := 0
 		if n%5 == 0 {

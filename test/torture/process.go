@@ -23,7 +23,7 @@ import (
 
 const (
 	host      = "localhost"
-	startTime = 60 * time.Second
+	startTime = 5 * time.Minute
 )
 
 // site is a data folder and the program that serves it.

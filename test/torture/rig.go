@@ -202,7 +202,7 @@ func (r *rig) check(all bool) error {
 }
 
 // drainTime is what the devices get to empty their queues.
-const drainTime = time.Minute
+const drainTime = 5 * time.Minute
 
 // drain lets the devices take every command, and everything they still have to
 // send be acknowledged.
