@@ -22,6 +22,9 @@ func (s *Service) close(ctx context.Context, j *job, e *ending) {
 		return
 	case s.ctx.Err() != nil:
 		return
+	case isGone(err):
+		s.close(ctx, j, s.failing(j, err))
+		return
 	case err != nil:
 		s.o.Log.Warn("the end of a registration could not be stored", "registration", j.op.Registration, "op", j.op.ID, "err", err)
 		lane := s.pool.lane(j.far)
@@ -42,10 +45,17 @@ func (s *Service) close(ctx context.Context, j *job, e *ending) {
 }
 
 // conclude writes registration, ended operation, provisioning record, device
-// record and account of the group.
+// record and account of the group; it answers EnrollmentNotFound or
+// EnrollmentGroupNotFound, before it writes, when the device was assigned and the
+// enrolment is gone.
 func (s *Service) conclude(tx *store.Tx, t *together, j *job, e *ending, done *operation) error {
 	if !s.holds() {
 		if err := s.mine(tx, j.op); err != nil {
+			return err
+		}
+	}
+	if e.placed != nil {
+		if err := remains(tx, j.op); err != nil {
 			return err
 		}
 	}

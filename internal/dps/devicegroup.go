@@ -64,7 +64,7 @@ func (m *Membership) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if v.Query == "" {
-		return errors.New(`membership is "explicit" or an object with a query`)
+		return fault.DPSArgumentInvalid.New(`membership is "explicit" or an object with a query`)
 	}
 	m.Query = v.Query
 	return nil

@@ -74,15 +74,38 @@ func (s *Service) dossier(ctx context.Context, j *job) (*dossier, error) {
 
 // enrollmentOf reads the enrolment that an operation was attested by.
 func (s *Service) enrollmentOf(tx *store.Tx, op *operation) (*Enrollment, error) {
-	kind, id, code := KindEnrollment, op.Registration, fault.DPSEnrollmentNotFound
-	if op.Group != "" {
-		kind, id, code = KindGroup, op.Group, fault.DPSEnrollmentGroupNotFound
-	}
+	kind, id := op.enrolled()
 	e, err := s.readEnrollment(tx, kind, id)
-	if errors.Is(err, store.ErrNone) {
-		return nil, code.New("the enrollment %s was deleted while the device registered", id)
+	return e, deleted(err, kind, id)
+}
+
+// remains answers like enrollmentOf, without reading what the enrolment says.
+func remains(tx *store.Tx, op *operation) error {
+	kind, id := op.enrolled()
+	_, err := tx.DPS(kind, key(id))
+	return deleted(err, kind, id)
+}
+
+// enrolled names the enrolment that the operation was attested by.
+func (op *operation) enrolled() (kind, id string) {
+	if op.Group != "" {
+		return KindGroup, op.Group
 	}
-	return e, err
+	return KindEnrollment, op.Registration
+}
+
+// deleted gives store.ErrNone its meaning: EnrollmentNotFound or
+// EnrollmentGroupNotFound.
+func deleted(err error, kind, id string) error {
+	if errors.Is(err, store.ErrNone) {
+		return faultsOf(kind).None.New("the enrollment %s was deleted while the device registered", id)
+	}
+	return err
+}
+
+// isGone says whether the enrolment of an operation was deleted while it ran.
+func isGone(err error) bool {
+	return errors.Is(err, fault.DPSEnrollmentNotFound) || errors.Is(err, fault.DPSEnrollmentGroupNotFound)
 }
 
 // assigned says whether the device has a hub from an earlier registration.

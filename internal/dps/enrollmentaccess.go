@@ -233,9 +233,13 @@ func (a *Access) erase(ctx context.Context, kind, id string, m Match) error {
 			a.s.changed(tx, KindGroup)
 			return noteDeleted(tx, id, true)
 		}
-		if err := tx.DeleteDPS(KindRegistration, key(id)); !errors.Is(err, store.ErrNone) {
+		r, err := readRow[Registration](tx, KindRegistration, key(id))
+		if errors.Is(err, store.ErrNone) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		return nil
+		return forget(tx, r)
 	})
 }

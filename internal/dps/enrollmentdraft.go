@@ -28,11 +28,14 @@ func ParseEnrollment(b []byte, group bool) (*Enrollment, error) {
 }
 
 // Decode reads the JSON body of a request into v, unknown members left out;
-// DeserializationError with the place.
+// DeserializationError with the place, or the fault that a type of ours found.
 func Decode(b []byte, v any) error {
 	err := jsonv2.Unmarshal(b, v)
 	if err == nil {
 		return nil
+	}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return e
 	}
 	var syntax *jsontext.SyntacticError
 	var shape *jsonv2.SemanticError

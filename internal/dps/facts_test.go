@@ -121,7 +121,7 @@ func TestRequest(t *testing.T) {
 		name, body string
 		code       *fault.Code
 	}{
-		{"nothing", "", nil}, {"a blank", " ", nil}, {"an empty object", "{}", nil}, {"DPS-048 only payload", `{"payload":{"a":[1,null]}}`, nil},
+		{"nothing", "", nil}, {"a blank", " ", nil}, {"an empty string", `""`, nil}, {"an empty object", "{}", nil}, {"DPS-048 only payload", `{"payload":{"a":[1,null]}}`, nil},
 		{"unknown members", `{"registrationId":"ID-1","foo":{}}`, nil}, {"null members", `{"registrationId":null,"tpm":null,"payload":null,"csr":null}`, nil},
 		{"DPS-022 another id", `{"registrationId":"id-2"}`, fault.DPSInvalidRegistrationId},
 		{"DPS-023 not JSON", `{"registrationId":`, fault.DPSDeserializationError}, {"an array", `[]`, fault.DPSDeserializationError}, {"a wrong type", `{"csr":1}`, fault.DPSDeserializationError},

@@ -63,8 +63,24 @@ func (a *Access) DeleteRegistration(ctx context.Context, id string, m Match) err
 		if err := m.Delete(etag, registrationFaults, "the registration of "+brief(id)); err != nil {
 			return err
 		}
-		return tx.DeleteDPS(KindRegistration, key(id))
+		return forget(tx, r)
 	})
+}
+
+// forget removes a registration and frees the place that it had in its group.
+func forget(tx *store.Tx, r *Registration) error {
+	if err := tx.DeleteDPS(KindRegistration, key(r.RegistrationID)); err != nil {
+		return err
+	}
+	if r.Group == "" || r.AssignedHub == "" {
+		return nil
+	}
+	g, err := groupRecord(tx, r.Group)
+	if err != nil || g.Count == 0 {
+		return err
+	}
+	g.Count--
+	return putGroupRecord(tx, g)
 }
 
 // GroupRegistrations returns the registration states of a group's members, in

@@ -19,7 +19,7 @@ import (
 const maxMessage = 96 << 10
 
 // ParseRequest reads the body of a register or lookup call for the registration
-// id: nothing, white space or an object, in which unknown members are ignored.
+// id: nothing, white space, an empty string or an object, in which unknown members are ignored.
 // Answers MessageTooLarge, DeserializationError, InvalidRegistrationId for
 // another id than the addressed one, InvalidEndorsementKey,
 // InvalidStorageRootKey, and ArgumentInvalid for a CSR (dps 2.1.1).
@@ -27,7 +27,7 @@ func ParseRequest(body []byte, id string) (*DeviceRequest, error) {
 	if len(body) > maxMessage {
 		return nil, fault.DPSMessageTooLarge.New("the body has %d bytes, %d are allowed", len(body), maxMessage)
 	}
-	if body = bytes.TrimSpace(body); len(body) == 0 {
+	if body = bytes.TrimSpace(body); len(body) == 0 || string(body) == `""` {
 		return &DeviceRequest{}, nil
 	}
 	var in struct {

@@ -235,6 +235,51 @@ func TestSlowWebhook(t *testing.T) {
 	})
 }
 
+// TestDeletedMeanwhile is dps 3.3: an operation whose enrolment is deleted while
+// it runs fails, and leaves nothing on a hub.
+func TestDeletedMeanwhile(t *testing.T) {
+	k := start(t)
+	h := newHook(t, says(200, ""))
+	k.settings(h.settings())
+	for _, c := range []struct {
+		name string
+		make func(string, ...func(*dps.Enrollment)) *dps.Enrollment
+		drop func(context.Context, string, dps.Match) error
+		code int
+	}{
+		{"CODE-404201 enrolment deleted while the webhook takes its time", k.enroll, k.DeleteEnrollment, 404201},
+		{"CODE-404204 group deleted while the webhook takes its time", k.group, k.DeleteGroup, 404204},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := context.Background()
+			asked, goOn := make(chan struct{}), make(chan struct{})
+			h.will(func(w http.ResponseWriter, r *http.Request) {
+				close(asked)
+				<-goOn
+				io.WriteString(w, `{"iotHubHostName":"hub-a.test"}`)
+			})
+			e := c.make("gone", custom(h.URL))
+			by := k.by(e, "gone")
+			op, err := k.service.Register(ctx, by, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-asked
+			if err := c.drop(ctx, "gone", dps.Match{}); err != nil {
+				t.Fatal(err)
+			}
+			close(goOn)
+			failed(t, k.await(by, op.ID), c.code)
+			if k.device(hubA, "gone") != nil {
+				t.Error("the device is on the hub")
+			}
+			if st, err := k.Registration(ctx, "gone"); err != nil || st.Status != dps.Failed || st.AssignedHub != "" {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
+	}
+}
+
 // TestWebhookPolicy is risk 13: an operator-given URL must open no way into the
 // network around the service, and its query must not show.
 func TestWebhookPolicy(t *testing.T) {

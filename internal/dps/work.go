@@ -120,6 +120,9 @@ func (s *Service) try(ctx context.Context, j *job) (*ending, error) {
 		if j.plan, err = s.decide(ctx, j, d); err != nil {
 			return nil, err
 		}
+		if err := s.afterWebhook(ctx, j); err != nil {
+			return nil, err
+		}
 	}
 	p.plan = j.plan
 	if err := s.place(ctx, j, d, p); err != nil {
@@ -131,6 +134,16 @@ func (s *Service) try(ctx context.Context, j *job) (*ending, error) {
 		return nil, err
 	}
 	return &ending{outcome: o, dossier: d, placed: p}, nil
+}
+
+// afterWebhook answers EnrollmentNotFound or EnrollmentGroupNotFound when the
+// enrolment was deleted while the webhook took its time, so that nothing is left
+// on a hub (dps 3.3).
+func (s *Service) afterWebhook(ctx context.Context, j *job) error {
+	if j.plan.webhook == 0 {
+		return nil
+	}
+	return s.db.View(ctx, func(tx *store.Tx) error { return remains(tx, j.op) })
 }
 
 // failover has the next try go to another hub where the settings allow it (dps

@@ -16,6 +16,7 @@ var instanceRoutes = []route{
 	{"PUT", "/settings", dps.ServiceConfig, (*call).putInstance},
 	{"POST", "/listkeys", dps.ServiceConfig, (*call).listKeys},
 	{"GET", managed, dps.ServiceConfig, (*call).showManaged},
+	{"PUT", managed, dps.ServiceConfig, (*call).putManaged},
 	{"POST", managed + "/listkeys", dps.ServiceConfig, (*call).listKeys},
 	{"POST", managed + "/keys/{name}/listkeys", dps.ServiceConfig, (*call).showKeys},
 }
@@ -25,15 +26,20 @@ func (c *call) showInstance() error {
 }
 
 func (c *call) putInstance() error {
+	return tagged(c, func(i *dps.Instance) string { return i.ETag })(c.replaceInstance())
+}
+
+// replaceInstance takes the body in either form.
+func (c *call) replaceInstance() (*dps.Instance, error) {
 	b, err := c.body()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	i, err := dps.ParseInstance(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return tagged(c, func(i *dps.Instance) string { return i.ETag })(c.access.PutInstance(c.r.Context(), i, c.match()))
+	return c.access.PutInstance(c.r.Context(), i, c.match())
 }
 
 // managedInstance is an instance as management tools read it.
@@ -46,8 +52,12 @@ type managedInstance struct {
 	SKU        dps.SKU       `json:"sku"`
 }
 
-func (c *call) showManaged() error {
-	i, err := c.access.Instance(c.r.Context())
+func (c *call) showManaged() error { return c.asManaged(c.access.Instance(c.r.Context())) }
+
+func (c *call) putManaged() error { return c.asManaged(c.replaceInstance()) }
+
+// asManaged answers an instance as management tools read it.
+func (c *call) asManaged(i *dps.Instance, err error) error {
 	if err != nil {
 		return err
 	}

@@ -237,3 +237,16 @@ func TestInstance(t *testing.T) {
 		d.lookup("").want(200, 0)
 	})
 }
+
+// TestManagedInstance has management tools read the instance and send it back
+// changed, in their form (dps 3.11).
+func TestManagedInstance(t *testing.T) {
+	k := open(t)
+	c := k.owner(t)
+	const it = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/it"
+	x := c.do("GET", it, "").want(200, 0).is("name", "it", "properties.allocationPolicy", "Hashed")
+	back := c.do("PUT", it, strings.Replace(string(x.raw), "Hashed", "GeoLatency", 1)).want(200, 0).is("id", it, "properties.allocationPolicy", "GeoLatency", "sku.name", "S1")
+	c.do("GET", "/settings", "").is("allocationPolicy", "GeoLatency", "etag", back.get("etag"))
+	c.in(silent{t}).do("PUT", it, string(x.raw)).is("code", "PreconditionFailed", "httpStatusCode", "412")
+	c.do("PUT", it, string(x.raw), "If-Match: *").want(200, 0).is("properties.allocationPolicy", "Hashed")
+}

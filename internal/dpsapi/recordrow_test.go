@@ -134,6 +134,12 @@ func TestGroupRecordRows(t *testing.T) {
 		g.member(t, "m1").assigned("")
 		g.member(t, "m2").outcome("").ends("failed", "400205")
 		g.member(t, "m1").assigned("") // who is in stays in
+		c.do("DELETE", "/registrations/m1", "").want(204, 0)
+		c.do("GET", "/groupRecords/one", "").is("registrationCount", "0")
+		g.member(t, "m2").assigned("") // its place was free
+		c.do("DELETE", "/registrations/m2", "").want(204, 0)
+		g.member(t, "m1").assigned("")
+		c.do("GET", "/groupRecords/one", "").is("registrationCount", "1")
 		from, to := k.now().Add(time.Hour).UTC().Format(time.RFC3339), k.now().Add(2*time.Hour).UTC().Format(time.RFC3339)
 		c.do("PUT", "/groupRecords/one", fmt.Sprintf(`{"validFromUtc":%q,"validToUtc":%q}`, from, to), "If-Match: *").want(200, 0)
 		g.member(t, "m3").outcome("").ends("failed", "401002")
@@ -320,7 +326,7 @@ func TestDeviceGroupRows(t *testing.T) {
 	t.Run("members by query", func(t *testing.T) {
 		c := c.in(t)
 		c.do("PUT", "/deviceGroups/bad", `{"membership":{"query":"SELECT nothing"}}`).want(400, 400004)
-		c.do("PUT", "/deviceGroups/bad", `{"membership":"some"}`).want(400, 400012)
+		c.do("PUT", "/deviceGroups/bad", `{"membership":"some"}`).want(400, 400004)
 		c.do("PUT", "/deviceGroups/staged", `{"membership":{"query":"SELECT * FROM deviceRecords WHERE status = 'staged' AND STARTSWITH(deviceRecordId, 'dev-')"}}`).want(200, 0).is("memberCount", "4")
 		c.do("PUT", "/deviceGroups/staged/devices/dev-0", "").want(409, 409207)
 		c.do("GET", "/deviceGroups/staged/devices/dev-0", "").want(200, 0)

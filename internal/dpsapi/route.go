@@ -113,9 +113,14 @@ func (c *call) find() error {
 	return c.notAllowed(verbs)
 }
 
-func (c *call) notAllowed(verbs []string) error {
+// allowed sets the header Allow of the answer.
+func (c *call) allowed(verbs []string) {
 	slices.Sort(verbs)
 	c.allow = strings.Join(slices.Compact(verbs), ", ")
+}
+
+func (c *call) notAllowed(verbs []string) error {
+	c.allowed(verbs)
 	return fault.DPSGenericMethodNotAllowed.New("%s does not take %s, but %s", brief(c.r.URL.Path), brief(c.r.Method), c.allow)
 }
 
@@ -130,7 +135,8 @@ func (c *call) nowhere() error {
 		}
 	}
 	if verbs != nil && c.r.Method != http.MethodOptions {
-		return c.notAllowed(verbs)
+		c.allowed(verbs)
+		return fault.DPSGenericMethodNotAllowed.New("an id is missing in the path %s, with one it takes %s", brief(c.r.URL.Path), c.allow)
 	}
 	return fault.DPSGenericNotFound.New("the path %q leads nowhere", brief(c.r.URL.Path))
 }
