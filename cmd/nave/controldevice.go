@@ -144,7 +144,11 @@ func (f *controlFlags) body() (*controlAnswer, error) {
 		f.commands, f.sensors = []string{"relay:0..1"}, []string{"thermistor:degree_celsius:0"}
 	}
 	for _, text := range f.commands {
-		d.Sources = append(d.Sources, commandText(text))
+		s, err := commandText(text)
+		if err != nil {
+			return nil, err
+		}
+		d.Sources = append(d.Sources, s)
 	}
 	for _, text := range f.sensors {
 		d.Sources = append(d.Sources, sensorText(text))
@@ -164,18 +168,19 @@ func (f *controlFlags) body() (*controlAnswer, error) {
 }
 
 // commandText reads KIND, KIND:MIN..MAX or KIND:text.
-func commandText(text string) sourceAnswer {
+func commandText(text string) (sourceAnswer, error) {
 	kind, rest, _ := strings.Cut(text, ":")
 	s := sourceAnswer{Type: "command", Kind: kind, ValueType: "NumericRange"}
-	if low, high, ok := strings.Cut(rest, ".."); ok {
+	low, high, ranged := strings.Cut(rest, "..")
+	switch {
+	case ranged:
 		s.Minimum, s.Maximum = low, high
-	} else if rest != "" {
-		s.ValueType = rest
-		if strings.EqualFold(rest, "text") {
-			s.ValueType = "Text"
-		}
+	case strings.EqualFold(rest, "text"):
+		s.ValueType = "Text"
+	case rest != "":
+		return s, misuse("Write KIND, KIND:MIN..MAX or KIND:text, such as relay:0..1.", "the command %q has the values %q, which is no range and not text", text, rest)
 	}
-	return s
+	return s, nil
 }
 
 // sensorText reads KIND or KIND:UNIT.
@@ -338,7 +343,10 @@ func controlSource(e *env, kind string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			made := sensorText(args[1])
 			if kind == "command" {
-				made = commandText(args[1])
+				var err error
+				if made, err = commandText(args[1]); err != nil {
+					return err
+				}
 			}
 			made.Label, made.PinPort, made.Value, made.Adopt, made.Quantity = s.Label, s.PinPort, s.Value, s.Adopt, s.Quantity
 			told, err := e.askControl(cmd.Context(), http.MethodPost, controlPath(args[0], "sources"), made, &made)

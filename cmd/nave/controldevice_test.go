@@ -85,9 +85,30 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
+// TestTranscriptMQTT does it for a device that speaks MQTT only.
+func TestTranscriptMQTT(t *testing.T) {
+	for _, tool := range []string{"curl", "mosquitto_rr"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	s := newStage(t)
+	script := s.command(t, 0, "control-device", "create", "--protocol", "mqtt")
+	// No name server knows the host of the test's hub.
+	script = strings.Replace(script, `-h "${BROKER%:*}"`, "-h localhost", 1)
+	out, err := exec.Command("sh", "-c", script).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"status":"created"`) || strings.Contains(string(out), `"error"`) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestControlDevice plays the rest of the commands.
 func TestControlDevice(t *testing.T) {
 	s := newStage(t)
+	s.command(t, 2, "control-device", "create", "--command", "relay:boolean") // no values that firmware could get
 	script := s.command(t, 0, "control-device", "create", "--command", "valve:0..100", "--sensor", "meter", "--plan", "starter", "--plan-value", "feed.burst=9")
 	id := regexp.MustCompile(`CLIENT_ID=(\S+)`).FindStringSubmatch(script)[1]
 	command := regexp.MustCompile(`COMMAND=(\S+)`).FindStringSubmatch(script)[1]

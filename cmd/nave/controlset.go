@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -161,14 +162,23 @@ func transcript(d *controlAnswer) string {
 	}
 	say("NOW=$(date -u +%%Y-%%m-%%dT%%H:%%M:%%SZ)")
 	say("\n# 1. a token")
-	say(`TOKEN=$(curl -sS%s "$HUB/oauth/token" -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')`, ca)
+	scope := ""
+	if !slices.Contains(d.Protocols, "https") {
+		scope = " -d 'scope=iot:catalog:read iot:mqtt:connect iot:mqtt:ack:read iot:mqtt:feed-data:write iot:mqtt:desired:read'"
+	}
+	say(`TOKEN=$(curl -sS%s "$HUB/oauth/token" -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')`, ca, scope)
 	call := fmt.Sprintf(`curl -sS%s -H "Authorization: Bearer $TOKEN" "$HUB/iot/v1/devices/$CLIENT_ID`, ca)
 	say("\n# 2. what am I, which channels, how often may I talk")
 	say(`%s/bootstrap"; echo`, call)
+	if !slices.Contains(d.Protocols, "https") {
+		transcriptMQTT(say, call, ca)
+		return strings.TrimSuffix(b.String(), "\n")
+	}
+	post := call + `/feed-data" -H 'Content-Type: application/json' -d '{"message_id":"'$NOW-$$'-`
 	if sensor != "" {
 		say("\n# 3. what I measure")
 		say(`SENSOR=%s`, sensor)
-		say(`%s/feed-data" -H 'Content-Type: application/json' -d '{"message_id":"'$$-1'","sensor_id":"'$SENSOR'","value":"21.5","value_received_at":"'$NOW'"}'; echo`, call)
+		say(`%s1","sensor_id":"'$SENSOR'","value":"21.5","value_received_at":"'$NOW'"}'; echo`, post)
 	}
 	if command != "" {
 		say("\n# 4. is anything wanted from me; 'nave control-device set' in another terminal makes it so:")
@@ -176,10 +186,26 @@ func transcript(d *controlAnswer) string {
 		say(`COMMAND=%s`, command)
 		say(`STATES=$(%s/desired-states"); echo "$STATES"`, call)
 		say("\n# 5. I did it")
-		say(`DESIRED=$(echo "$STATES" | sed -n 's/.*"desired_id":"\([^"]*\)".*/\1/p')`)
-		say(`if [ -n "$DESIRED" ]; then`)
-		say(`  %s/feed-data" -H 'Content-Type: application/json' -d '{"message_id":"'$$-2'","command_id":"'$COMMAND'","value":"1","value_received_at":"'$NOW'","desired_id":"'$DESIRED'","report_status":"applied"}'; echo`, call)
+		say(`wanted() { echo "$STATES" | sed -n 's/.*"'$1'":"\([^"]*\)".*/\1/p'; }`)
+		say(`if [ -n "$(wanted desired_id)" ]; then`)
+		say(`  COMMAND=$(wanted command_id)`)
+		say(`  %s2","command_id":"'$COMMAND'","value":"'$(wanted value)'","value_received_at":"'$NOW'","desired_id":"'$(wanted desired_id)'","report_status":"applied"}'; echo`, post)
 		say("fi")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// transcriptMQTT goes on for a device that may not report over HTTPS.
+func transcriptMQTT(say func(format string, args ...any), call, ca string) {
+	trust := " --tls-use-os-certs"
+	if ca != "" {
+		trust = ` --cafile "$CA"`
+	}
+	say("\n# 3. where and how over MQTT")
+	say(`CATALOG=$(%s/mqtt"); echo "$CATALOG"`, call)
+	say(`entry() { echo "$CATALOG" | sed -n 's/.*"'$1'":"\([^"]*\)".*/\1/p'; }`)
+	say(`PASSWORD=$(curl -sS%s -H "Authorization: Bearer $TOKEN" "$HUB$(entry credential_endpoint)" -H 'Content-Type: application/json' -d '{"device_id":"'$CLIENT_ID'"}' | sed 's/.*"mqtt_credential":"\([^"]*\)".*/\1/')`, ca)
+	say(`BROKER=$(entry broker_url | sed 's/mqtts:..//')`)
+	say("\n# 4. what I measure, and its acknowledgement (mosquitto_rr of mosquitto-clients)")
+	say(`mosquitto_rr -h "${BROKER%%:*}" -p "${BROKER##*:}"%s -i "$CLIENT_ID" -u "$CLIENT_ID" -P "$PASSWORD" -q 1 -W 10 -e "$(entry feed_data_ack_topic)" -t "$(entry feed_data_topic)" -m '{"message_id":"'$NOW-$$'-1","value":"21.5","value_received_at":"'$NOW'"}'`, trust)
 }

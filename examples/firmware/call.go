@@ -39,7 +39,7 @@ func (a *answer) list(name string) (all []map[string]any) {
 }
 
 // maxAnswer bounds what is read of an answer.
-const maxAnswer = 64 << 10
+const maxAnswer = 256 << 10
 
 func (b *board) exchange(r *http.Request) (a answer) {
 	resp, err := b.http.Do(r)
@@ -106,7 +106,11 @@ func (b *board) renew() answer {
 	if b.token != "" {
 		b.renewAt = b.now().Add(time.Minute)
 	}
-	return a
+	// The answer is to a request for a token. What else it may say, the item that waits was not refused.
+	if a.status != http.StatusUnauthorized && a.status != http.StatusTooManyRequests {
+		return answer{retryAfter: a.retryAfter}
+	}
+	return answer{status: a.status, retryAfter: a.retryAfter}
 }
 
 // bootstrap reads the catalogue: the first sensor and the first command are
@@ -117,7 +121,12 @@ func (b *board) bootstrap() bool {
 		b.later(&a, action)
 		return false
 	}
-	b.sensor, b.command = firstOf(a.list("sensors")), firstOf(a.list("commands"))
+	command := firstOf(a.list("commands"))
+	if command != b.command {
+		b.highest = 0 // each command counts from 1 (CM-5)
+	}
+	b.sensor, b.command = firstOf(a.list("sensors")), command
+	b.backoff.read(&a)
 	b.catalog, b.runtime, b.stale, b.pause = a.text("catalog_revision"), a.text("runtime_revision"), false, 0
 	return true
 }
@@ -129,4 +138,19 @@ func firstOf(all []map[string]any) string {
 		}
 	}
 	return ""
+}
+
+// read takes over how pauses grow, as far as the bootstrap says (DH-11, 5003).
+func (k *backoff) read(a *answer) {
+	protocols, _ := a.fields["protocols"].(map[string]any)
+	https, _ := protocols["https"].(map[string]any)
+	said, _ := https["backoff"].(map[string]any)
+	initial, _ := said["initial"].(float64)
+	multiplier, _ := said["multiplier"].(float64)
+	maximum, _ := said["maximum"].(float64)
+	jitter, _ := said["jitter"].(float64)
+	if initial < 1 || multiplier < 1 || maximum < initial || jitter < 0 || jitter > 1 {
+		return
+	}
+	*k = backoff{time.Duration(initial * float64(time.Second)), time.Duration(maximum * float64(time.Second)), multiplier, jitter}
 }

@@ -102,7 +102,8 @@ type board struct {
 	boot     int64 // begins message ids: unique per start
 	count    int
 
-	pause   time.Duration // of backOff
+	backoff backoff       // what the bootstrap says
+	pause   time.Duration // of backOff, without its random part
 	notTill time.Time     // no call before
 	pollAt  time.Time
 	highest int64 // sequence number that was handled (DH-8)
@@ -110,9 +111,16 @@ type board struct {
 	relay string
 }
 
+// backoff says how pauses grow, as the bootstrap has it.
+type backoff struct {
+	initial, maximum   time.Duration
+	multiplier, jitter float64
+}
+
 func newBoard(hub, id, secret string, client *http.Client) *board {
 	return &board{hub: hub, id: id, secret: secret, http: client, now: time.Now, log: func(string, ...any) {},
-		stale: true, boot: time.Now().UnixMilli(), relay: "0"}
+		backoff: backoff{2 * time.Second, 300 * time.Second, 2, 0.2}, // until the bootstrap is read
+		stale:   true, boot: time.Now().UnixMilli(), relay: "0"}
 }
 
 // report queues an event with the time at which it was observed (DH-9). When
@@ -139,17 +147,16 @@ func (b *board) pop() { b.first, b.n = (b.first+1)%queueSize, b.n-1 }
 func (b *board) later(a *answer, action int) {
 	switch action {
 	case wait:
-		b.notTill = b.now().Add(a.retryAfter)
+		b.notTill = b.now().Add(max(a.retryAfter, time.Second))
 	case localMode:
 		b.notTill = b.now().Add(probe)
-	case backOff:
-		if b.pause = min(2*b.pause, 300*time.Second); b.pause == 0 {
-			b.pause = 2 * time.Second
-		}
-		jitter := 0.8 + 0.4*rand.Float64()
-		b.notTill = b.now().Add(max(a.retryAfter, time.Duration(float64(b.pause)*jitter)))
 	case newToken: // the fresh one was refused, too
 		b.notTill = b.now().Add(60 * time.Second)
+	default: // also for what a repetition will hardly change
+		grown := time.Duration(float64(b.pause) * b.backoff.multiplier)
+		b.pause = min(max(grown, b.backoff.initial), b.backoff.maximum)
+		jitter := 1 + b.backoff.jitter*(2*rand.Float64()-1)
+		b.notTill = b.now().Add(max(a.retryAfter, time.Duration(float64(b.pause)*jitter)))
 	}
 }
 

@@ -15,11 +15,20 @@ import (
 	"github.com/nave-hub/nave/internal/navetest"
 )
 
-func TestFirmware(t *testing.T) {
+// plant is a hub with a device whose time stands still, and that device.
+type plant struct {
+	*navetest.Kit
+	control *control.Control
+	device  *control.Device
+	board   *board
+}
+
+func newPlant(t *testing.T) *plant {
+	t.Helper()
 	k := navetest.Start(t)
 	k.Clock.Freeze(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
-	c, ctx := k.Node.Control(k.Hub.Host()), context.Background()
-	d, secret, err := c.Create(ctx, control.Draft{Commands: []control.SourceDraft{{ControlSource: nave.ControlSource{Kind: "relay", Minimum: "0", Maximum: "1"}}},
+	c := k.Node.Control(k.Hub.Host())
+	d, secret, err := c.Create(context.Background(), control.Draft{Commands: []control.SourceDraft{{ControlSource: nave.ControlSource{Kind: "relay", Minimum: "0", Maximum: "1"}}},
 		Sensors: []control.SourceDraft{{ControlSource: nave.ControlSource{Kind: "thermistor", Unit: "degree_celsius:0"}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -28,9 +37,15 @@ func TestFirmware(t *testing.T) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", k.Node.Address("https"))
 		}}}
-	defer client.CloseIdleConnections()
+	t.Cleanup(client.CloseIdleConnections)
 	b := newBoard("https://"+k.Hub.Host(), d.ID, secret, client)
 	b.now, b.log = k.Clock.Now, t.Logf
+	return &plant{k, c, d, b}
+}
+
+func TestFirmware(t *testing.T) {
+	k := newPlant(t)
+	c, d, b, ctx := k.control, k.device, k.board, context.Background()
 	stored := func() int {
 		all, err := c.History(ctx, d.ID, b.sensor, 0, 100)
 		if err != nil {
@@ -114,6 +129,71 @@ func TestFirmware(t *testing.T) {
 	}
 	b.step()
 	expect("4004 reads the catalogue again", b.n == 0 && b.sensor != before)
+}
+
+// TestOtherCommand replaces the command: the desired states of the new one
+// count from 1 again.
+func TestOtherCommand(t *testing.T) {
+	k := newPlant(t)
+	c, d, b, ctx := k.control, k.device, k.board, context.Background()
+	apply := func(command, value string) {
+		t.Helper()
+		s, err := c.Set(ctx, d.ID, command, value, "a person")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // one call shows that the catalogue has changed, the next reads it
+			k.Clock.Add(time.Minute)
+			b.step()
+		}
+		if end, err := c.Desired(ctx, s.ID); err != nil || end.Status != nave.DesiredApplied || b.relay != value {
+			t.Fatalf("%s: %+v, %v, relay %s", value, end, err, b.relay)
+		}
+	}
+	b.step()
+	apply(b.command, "1")
+	if err := c.RemoveSource(ctx, d.ID, b.command); err != nil {
+		t.Fatal(err)
+	}
+	other, err := c.AddSource(ctx, d.ID, control.SourceDraft{ControlSource: nave.ControlSource{Kind: "relay"}}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(other.ID, "0")
+}
+
+// TestNoToken meets a token endpoint that answers strangely: no item is lost,
+// and nobody is asked without a pause.
+func TestNoToken(t *testing.T) {
+	for _, status := range []int{200, 302, 400, 401, 403, 404, 409, 413, 429, 500, 503} {
+		calls := 0
+		hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { calls++; w.WriteHeader(status) }))
+		b := newBoard(hub.URL, "cdv_x", "s", hub.Client())
+		now := time.Now()
+		b.now = func() time.Time { return now }
+		b.stale, b.sensor = false, "sen_x"
+		b.report("sen_x", "1", "")
+		b.step()
+		b.step()
+		if b.n != 1 || calls != 1 || b.notTill.Sub(now) < time.Second {
+			t.Errorf("status %d: %d items, %d calls, pause %s", status, b.n, calls, b.notTill.Sub(now))
+		}
+		hub.Close()
+	}
+}
+
+// TestBackoff grows its pauses as the bootstrap says.
+func TestBackoff(t *testing.T) {
+	b := newBoard("", "cdv_x", "s", nil)
+	now := time.Now()
+	b.now = func() time.Time { return now }
+	b.backoff.read(&answer{fields: map[string]any{"protocols": map[string]any{"https": map[string]any{
+		"backoff": map[string]any{"initial": 3.0, "multiplier": 3.0, "maximum": 20.0, "jitter": 0.0}}}}})
+	for _, want := range []time.Duration{3, 9, 20, 20} {
+		if b.later(&answer{}, backOff); b.notTill.Sub(now) != want*time.Second {
+			t.Errorf("%s, want %ds", b.notTill.Sub(now), want)
+		}
+	}
 }
 
 // TestNoCode meets answers that are not the hub's: the HTTP status decides

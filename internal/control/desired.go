@@ -10,6 +10,9 @@ import (
 	"github.com/nave-hub/nave/internal/store"
 )
 
+// stored is how exactly the store keeps times.
+const stored = 100 * time.Nanosecond
+
 // defaultLifetime is how long a desired state waits (iot-v1 CM-6).
 const defaultLifetime = 24 * time.Hour
 
@@ -20,16 +23,17 @@ const defaultLifetime = 24 * time.Hour
 func (c *Control) Set(ctx context.Context, device, command, value, by string) (*nave.DesiredState, error) {
 	d, err := c.Find(ctx, device)
 	if err != nil {
-		return nil, operator(err)
+		return nil, named(err, "the hub has no control device %s", device)
 	}
 	source, err := d.Source(command, true)
 	if err != nil {
-		return nil, operator(err)
+		return nil, named(err, "the control device %s has no command %s", device, command)
 	}
 	if err := checkDesired(source, value); err != nil {
 		return nil, err
 	}
-	now := c.Now()
+	// As exact as the store keeps it: the device gets one issued_at, however often it is told.
+	now := c.Now().Truncate(stored)
 	s := &nave.DesiredState{ID: nave.NewControlID("des", now), Device: device, Command: command, Source: source.No, Value: value,
 		Issued: now, Status: nave.DesiredPending, By: by}
 	switch {
@@ -229,6 +233,14 @@ func (c *Control) expireDesired(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// named is operator with a text that says what was not found.
+func named(err error, format string, args ...any) error {
+	if fault.From(err).Code == fault.ControlNotFound {
+		return fault.GenericNotFound.Wrap(err, format, args...)
+	}
+	return operator(err)
 }
 
 // operator turns refusals of iot/v1 into the codes that operators know.

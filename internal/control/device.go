@@ -237,7 +237,10 @@ func (d *Device) Poll() int {
 func (d *Device) Online() bool {
 	c := d.c
 	c.mu.Lock()
-	connected := len(c.sessions[d.ID]) > 0
+	connected := false
+	for s := range c.sessions[d.ID] {
+		connected = connected || s.ready // a CONNECT that is not proven says nothing
+	}
 	seen := later(d.Seen, c.seen[d.ID])
 	c.mu.Unlock()
 	return connected || !seen.IsZero() && c.Now().Sub(seen) < time.Duration(3*d.Poll())*time.Second

@@ -96,7 +96,7 @@ func (d *Device) feed(ctx context.Context, jobs []*job, transport string) error 
 	if err != nil {
 		return c.away(err)
 	}
-	now := c.Now()
+	now := c.Now().Truncate(stored) // the event says what the store would say of it later
 	err = c.db.Update(ctx, func(tx *store.Tx) error { return d.accept(tx, live, transport, s.low, now) })
 	if err != nil {
 		c.ledger.finish(s)
@@ -294,11 +294,11 @@ func takeKeys(tx *store.Tx, jobs []*job) (again []*job, err error) {
 // report makes the item the reported state unless a later one is known (iot-v1
 // FD-20).
 func (j *job) report(s *nave.ControlState) bool {
-	if s.Feed != 0 && j.row.Observed.Truncate(100).Before(s.Observed) {
+	if s.Feed != 0 && j.row.Observed.Truncate(stored).Before(s.Observed) {
 		j.warn(OlderThanLatest, nil)
 		return false
 	}
-	s.Feed, s.Value, s.Observed, s.Received = j.row.ID, j.row.Value, j.row.Observed.Truncate(100), j.row.Received
+	s.Feed, s.Value, s.Observed, s.Received = j.row.ID, j.row.Value, j.row.Observed.Truncate(stored), j.row.Received
 	return true
 }
 

@@ -165,3 +165,20 @@ func change(p *plant, id string, f func(*nave.ControlDevice)) error {
 	_, err := p.control.Change(context.Background(), id, func(d *nave.ControlDevice) error { f(d); return nil })
 	return err
 }
+
+// TestOneIssueTime has a desired state look the same to whoever is told of it
+// at once and to whoever reads it later.
+func TestOneIssueTime(t *testing.T) {
+	p := newPlant(t)
+	d := p.device(t)
+	for n := range 20 {
+		s, err := p.control.Set(t.Context(), d.ID, d.Sources[0].ID, fmt.Sprint(n), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := d.Pending(t.Context())
+		if err != nil || len(read) != 1 || !read[0].Issued.Equal(s.Issued) {
+			t.Fatal(read, s, err)
+		}
+	}
+}

@@ -354,11 +354,24 @@ func parseMoment(text string) (at time.Time, assumed, ok bool) {
 		}
 		rest = rest[n:]
 	}
-	if rest == "" {
+	switch {
+	case rest == "":
 		text, assumed = text+"Z", true
+	case rest != "Z" && !isOffset(rest): // time.Parse also takes a comma, 24 hours and 60 minutes
+		return at, false, false
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	return at.UTC(), assumed, err == nil
+}
+
+// isOffset says whether text is a time-numoffset of RFC 3339 5.6.
+func isOffset(text string) bool {
+	if len(text) != 6 || text[0] != '+' && text[0] != '-' || text[3] != ':' {
+		return false
+	}
+	hours, e1 := strconv.ParseUint(text[1:3], 10, 8)
+	minutes, e2 := strconv.ParseUint(text[4:], 10, 8)
+	return e1 == nil && e2 == nil && hours < 24 && minutes < 60
 }
 
 var knownFields = []string{"message_id", "value", "value_received_at", "desired_id", "report_status", "sequence_number", "command_id", "sensor_id"}

@@ -146,7 +146,10 @@ func (c *Control) Device(ctx context.Context, id string) (*Device, error) {
 		return nil, fault.GenericNotFound.New("%q is no id of a control device", id)
 	}
 	d, err := c.read(ctx, id)
-	return d, operator(err)
+	if err != nil {
+		return nil, named(err, "the hub has no control device %s", id)
+	}
+	return d, nil
 }
 
 // List returns up to limit devices whose ids follow after, in the order of

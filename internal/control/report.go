@@ -127,10 +127,15 @@ func (d *Device) adopt(tx *store.Tx, j *job, state *nave.ControlState, now time.
 	if err := d.c.supersede(tx, j.source.No, now); err != nil {
 		return err
 	}
+	// From when it was observed, so that the next of several changes that come together, or late, is adopted as well.
+	issued := now
+	if j.item.Observed.Before(now) {
+		issued = j.item.Observed.Truncate(stored)
+	}
 	before := state.Desired
 	state.Desired, state.Sequence = j.item.Value, state.Sequence+1
 	s := &nave.DesiredState{ID: nave.NewControlID("des", now), Device: d.ID, Command: j.source.ID, Source: j.source.No, Value: j.item.Value,
-		Sequence: state.Sequence, Issued: now, Status: nave.DesiredApplied, Closed: now, Feed: j.row.ID, Reported: j.item.Value, By: "adoption"}
+		Sequence: state.Sequence, Issued: issued, Status: nave.DesiredApplied, Closed: now, Feed: j.row.ID, Reported: j.item.Value, By: "adoption"}
 	if err := tx.InsertDesired(s); err != nil {
 		return err
 	}

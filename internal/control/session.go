@@ -52,7 +52,11 @@ func (d *Device) Credential(ctx context.Context, token []byte, scopes []string) 
 		if err != nil {
 			return err
 		}
+		issued := now
 		for n, old := range all {
+			if !issued.After(old.Issued) { // which is the oldest must be known within one tick of the clock, too
+				issued = old.Issued.Add(stored)
+			}
 			if !now.Before(old.Expires) || len(all)-n >= liveCredentials {
 				if err := tx.DeleteControlCredential(old.Hash); err != nil {
 					return err
@@ -61,7 +65,7 @@ func (d *Device) Credential(ctx context.Context, token []byte, scopes []string) 
 			}
 		}
 		return tx.InsertControlCredential(&store.ControlCredential{Hash: hash(out.Password), Device: d.ID, Token: token,
-			Scopes: strings.Join(scopes, " "), Issued: now, Expires: now.Add(out.Life)})
+			Scopes: strings.Join(scopes, " "), Issued: issued, Expires: now.Add(out.Life)})
 	})
 	if errors.Is(err, store.ErrNone) {
 		return nil, NoResource("device", "there is no such device")

@@ -65,8 +65,10 @@ func (c *call) checkType() error {
 			return unsupported("charset", "utf-8")
 		}
 	}
-	if coding := c.r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return unsupported("content_encoding", "identity")
+	for _, coding := range c.r.Header["Content-Encoding"] {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return unsupported("content_encoding", "identity")
+		}
 	}
 	return nil
 }

@@ -127,6 +127,18 @@ func adoptionRows(s *site, t *testing.T) {
 			x.Error("adopted")
 		}
 	})
+	s.row(t, "IOT-135 late local changes: the last one is adopted", func(x *row) {
+		d := x.d(1)
+		k := func(id, value, at string) object {
+			return d.k0().with("message_id", id, "command_id", d.c2, "value", value, "value_received_at", at)
+		}
+		d.feed(k("k-1", "40", "2026-05-01T09:00:00Z")).want(201, 2000)
+		d.feed(k("k-2", "50", "2026-05-01T09:00:01Z")).want(201, 2000)
+		d.reported(d.c2, "50", "50")
+		if s := d.state(d.c2); audits(d) != 2 || s.Sequence != 2 {
+			x.Error(audits(d), s)
+		}
+	})
 	s.row(t, "adoption supersedes an open request", func(x *row) {
 		d := x.d(1)
 		g := d.set(d.c2, "30")

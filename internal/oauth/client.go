@@ -30,6 +30,9 @@ func (t *Throttled) Error() string {
 	return fmt.Sprintf("oauth: too many failed attempts, wait %s", t.After)
 }
 
+// maxID is the greatest length of client ids that failures are counted for.
+const maxID = 128
+
 type digest [sha256.Size]byte
 
 // Hash returns what is kept of a secret or token.
@@ -98,12 +101,14 @@ func (s *Server) Authenticate(ctx context.Context, id, secret, source string) er
 		return nil
 	}
 	s.sources.fail(source)
+	if len(id) > maxID { // there is no such client, and anybody sees that
+		return ErrClient
+	}
+	// Also for a client that is not known, or its answers would tell that.
 	if wait := s.clients.blocked(id); wait > 0 {
 		return &Throttled{wait}
 	}
-	if known == 1 {
-		s.clients.fail(id)
-	}
+	s.clients.fail(id)
 	return ErrClient
 }
 

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -8,8 +9,8 @@ import (
 // maxGuarded bounds how many names a guard remembers.
 const maxGuarded = 20_000
 
-// guard counts failures by name in windows of time and blocks a name that had
-// limit of them for another window.
+// guard counts failures by name and blocks a name that had limit of them within
+// a window of time for another window.
 type guard struct {
 	// Set by Open, then read only:
 	limit  int
@@ -21,9 +22,8 @@ type guard struct {
 }
 
 type failures struct {
-	count int
-	since time.Time
-	until time.Time // blocked
+	times []time.Time // of the last ones, the oldest first, fewer than limit
+	until time.Time   // blocked
 }
 
 // blocked returns how long the name has to wait, 0 when it need not.
@@ -47,14 +47,27 @@ func (g *guard) fail(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.all[name]
-	if f == nil || now.Sub(f.since) >= g.window || now.Before(f.since) {
+	if f == nil {
 		g.makeRoom(now)
-		f = &failures{since: now}
+		f = &failures{}
 		g.all[name] = f
 	}
-	if f.count++; f.count >= g.limit && f.until.IsZero() {
-		f.until = now.Add(g.window)
+	if !f.until.IsZero() {
+		return
 	}
+	f.times = slices.DeleteFunc(f.times, func(at time.Time) bool { return now.Sub(at) >= g.window || now.Before(at) })
+	if f.times = append(f.times, now); len(f.times) >= g.limit {
+		f.times, f.until = nil, now.Add(g.window)
+	}
+}
+
+// over says whether nothing of it counts any more.
+func (f *failures) over(now time.Time, window time.Duration) bool {
+	last := f.until
+	if n := len(f.times); n > 0 {
+		last = f.times[n-1].Add(window)
+	}
+	return !now.Before(last)
 }
 
 // makeRoom forgets what is over, and when that does not help anything.
@@ -66,7 +79,7 @@ func (g *guard) makeRoom(now time.Time) {
 		return
 	}
 	for name, f := range g.all {
-		if now.Sub(f.since) >= 2*g.window {
+		if f.over(now, g.window) {
 			delete(g.all, name)
 		}
 	}

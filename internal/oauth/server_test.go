@@ -155,6 +155,22 @@ func TestTenLiveTokens(t *testing.T) {
 	}
 }
 
+// TestOldestOfOneMoment issues tokens while the clock stands: the first one
+// goes first.
+func TestOldestOfOneMoment(t *testing.T) {
+	r := newRig(t)
+	r.client(t, "c1")
+	var all []string
+	for range 30 {
+		all = append(all, r.issue(t, "c1"))
+	}
+	for n, token := range all {
+		if _, err := r.Check(t.Context(), token); (err == nil) != (n >= 20) {
+			t.Errorf("token %d: %v", n, err)
+		}
+	}
+}
+
 func TestGuesses(t *testing.T) {
 	r := newRig(t)
 	secret := r.client(t, "c1")
@@ -187,6 +203,44 @@ func TestGuesses(t *testing.T) {
 	}
 	if err := r.Authenticate(ctx, "c1", secret, "here"); err != nil {
 		t.Error("the right secret:", err)
+	}
+	// A client that does not exist is answered alike.
+	for n := range 100 {
+		r.Authenticate(ctx, "c9", "wrong", fmt.Sprint("other", n))
+	}
+	if err := r.Authenticate(ctx, "c9", "wrong", "other-x"); !errors.As(err, &wait) {
+		t.Error("an unknown client after a hundred guesses:", err)
+	}
+}
+
+// TestGuessesOverWindows has ten failures within a minute that no minute of the
+// first one's holds.
+func TestGuessesOverWindows(t *testing.T) {
+	r := newRig(t)
+	secret := r.client(t, "c1")
+	guess := func(n int) {
+		for range n {
+			if err := r.Authenticate(t.Context(), "c1", "wrong", "there"); !errors.Is(err, oauth.ErrClient) {
+				t.Fatal(err)
+			}
+		}
+	}
+	guess(1)
+	r.shift.Add(int64(50 * time.Second))
+	guess(8)
+	r.shift.Add(int64(15 * time.Second))
+	guess(1)
+	if err := r.Authenticate(t.Context(), "c1", secret, "there"); err != nil {
+		t.Error("nine failures within a minute:", err)
+	}
+	guess(1)
+	var wait *oauth.Throttled
+	if err := r.Authenticate(t.Context(), "c1", secret, "there"); !errors.As(err, &wait) || wait.After != time.Minute {
+		t.Error("ten failures within a minute:", err)
+	}
+	r.shift.Add(int64(time.Minute))
+	if err := r.Authenticate(t.Context(), "c1", secret, "there"); err != nil {
+		t.Error("a minute later:", err)
 	}
 }
 

@@ -54,8 +54,13 @@ func (s *Server) Issue(ctx context.Context, client string, scopes []string, clai
 		if _, err := tx.OAuthClient(s.o.Realm, client); err != nil {
 			return err
 		}
-		if err := s.trim(tx, client, now); err != nil {
+		newest, err := s.trim(tx, client, now)
+		if err != nil {
 			return err
+		}
+		// Of tokens that were issued within one tick of the clock it must be known which is the oldest, too.
+		if row.Issued = now; !now.After(newest) {
+			row.Issued = newest.Add(tick)
 		}
 		return tx.InsertOAuthToken(row)
 	})
@@ -69,31 +74,36 @@ func (s *Server) Issue(ctx context.Context, client string, scopes []string, clai
 	return t, nil
 }
 
-// trim ends tokens until there is room for one more.
-func (s *Server) trim(tx *store.Tx, client string, now time.Time) error {
+// tick is how exactly the store keeps times.
+const tick = 100 * time.Nanosecond
+
+// trim ends tokens until there is room for one more and returns when the newest
+// was issued, the zero time when there is none.
+func (s *Server) trim(tx *store.Tx, client string, now time.Time) (newest time.Time, err error) {
 	all, err := tx.OAuthTokens(s.o.Realm, client)
 	if err != nil {
-		return err
+		return newest, err
 	}
 	live := len(all)
 	for _, k := range all {
+		newest = k.Issued
 		dead := !now.Before(k.Expires)
 		if !dead && live < s.o.MaxTokens {
 			continue
 		}
 		live--
 		if err := tx.DeleteOAuthToken(s.o.Realm, k.Hash); err != nil {
-			return err
+			return newest, err
 		}
 		if dead {
 			continue
 		}
 		s.changed(tx, client)
 		if err := s.o.Ended(tx, client, k.Hash); err != nil {
-			return err
+			return newest, err
 		}
 	}
-	return nil
+	return newest, nil
 }
 
 func grantOf(k *store.OAuthToken) *Grant {
