@@ -147,10 +147,13 @@ func (i *Identity) checkScopes() error {
 	return nil
 }
 
+// EdgeScheme begins the scope of every edge device (service-api 5.5).
+const EdgeScheme = "ms-azure-iot-edge://"
+
 // EdgeScope returns the scope that an edge device opens for its children:
 // ms-azure-iot-edge://{deviceId}-{generationId} (service-api 5.5).
 func (i *Identity) EdgeScope() string {
-	return "ms-azure-iot-edge://" + i.ID.Device + "-" + i.Generation
+	return EdgeScheme + i.ID.Device + "-" + i.Generation
 }
 
 // Parent returns the scope of the edge device above, "" when there is none.

@@ -36,7 +36,6 @@ type Event struct {
 // fields counts, in this order; the zero value is the earliest event.
 type Position struct {
 	Latest bool      // only what arrives from now on
-	After  int64     // behind this sequence number
-	At     int64     // from this sequence number on
+	From   int64     // from this sequence number on
 	Since  time.Time // enqueued at or after
 }

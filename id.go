@@ -60,7 +60,7 @@ func checkID(kind, id string) error {
 	}
 	for n := 0; n < len(id); n++ {
 		if !idByte[id[n]] {
-			return fault.ArgumentInvalid.New("the %s has the character %q at position %d, allowed are ASCII letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' and semicolon", kind, id[n:n+1], n+1)
+			return fault.ArgumentInvalid.New("the %s has the character %q at position %d, allowed are ASCII letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' and semicolon", kind, first(id[n:]), n+1)
 		}
 	}
 	return nil

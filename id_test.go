@@ -16,7 +16,7 @@ func TestIDs(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, id, err)
 		}
 	}
-	for text, part := range map[string]string{"": "device id is empty", "d/": "module id after", "/m": "device id is empty", "a b": `" " at position 2`, "ä": "position 1",
+	for text, part := range map[string]string{"": "device id is empty", "d/": "module id after", "/m": "device id is empty", "a b": `" " at position 2`, "ä": `"ä" at position 1`,
 		"d/a/b": `"/"`, long + "x": "limit 128, setting id.maxLength, observed 129", "d/" + long + "x": "module id is too long", "d\x00": "position 2"} {
 		_, err := nave.ParseID(text)
 		wantFault(t, err, fault.ArgumentInvalid, part)

@@ -183,6 +183,15 @@ func (p *IdentityPatch) Update(i *Identity, at time.Time, l *Limits) (*Identity,
 	return &n, nil
 }
 
+// Check answers ArgumentInvalid for what is wrong with a body whatever the
+// identity of that id is like now: a client hears of it before it hears that
+// the identity is unknown or has another etag (service-api 2.1).
+func (p *IdentityPatch) Check(id ID, l *Limits) error {
+	q := *p
+	q.DeviceScope, q.ParentScopes = nil, nil // depend on whether it is an edge device
+	return q.write(&Identity{ID: id, Status: Enabled}, time.Time{}, l)
+}
+
 func (p *IdentityPatch) write(i *Identity, at time.Time, l *Limits) error {
 	if err := p.checkID(i.ID); err != nil {
 		return err

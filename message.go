@@ -1,6 +1,7 @@
 package nave
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -39,16 +40,34 @@ type Message struct {
 	App    []Property // in the order as sent, names unique
 }
 
-// SetApp sets the application property name, replacing an earlier value: the
-// last of two equal names wins.
+// SetApp sets the application property name, replacing an earlier one: the last
+// of two names that are equal, or differ in case only, survives (hub-semantics
+// 4.1).
 func (m *Message) SetApp(name, value string, has bool) {
 	for i := range m.App {
-		if m.App[i].Name == name {
-			m.App[i].Value, m.App[i].HasValue = value, has
+		if strings.EqualFold(m.App[i].Name, name) {
+			m.App[i] = Property{name, value, has}
 			return
 		}
 	}
 	m.App = append(m.App, Property{name, value, has})
+}
+
+// stamps are the names that the hub gives values of its own on the way to the
+// event log (device-protocols 5.2), in lower case.
+var stamps = []string{"iothub-connection-device-id", "iothub-connection-module-id", "iothub-connection-auth-generation-id",
+	"iothub-connection-auth-method", "iothub-enqueuedtime", "iothub-message-source", "dt-dataschema"}
+
+// DropForged drops application properties with names that the hub stamps itself:
+// a device has no say in them (device-protocols 5.2, hub-semantics 4.1). What
+// was m.App is not written to.
+func (m *Message) DropForged() {
+	forged := func(p Property) bool {
+		return len(p.Name) >= len("dt-dataschema") && slices.Contains(stamps, strings.ToLower(p.Name))
+	}
+	if slices.ContainsFunc(m.App, forged) {
+		m.App = slices.DeleteFunc(slices.Clone(m.App), forged)
+	}
 }
 
 // AppValue returns the value of the application property name.

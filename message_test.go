@@ -1,6 +1,7 @@
 package nave_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,28 @@ func TestCheckC2D(t *testing.T) {
 		{"expiry later", expiry(48*time.Hour + time.Second), fault.InvalidMessageExpiryTime, "limit 48h0m0s, setting c2d.maxTtl"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantFault(t, c.m.CheckC2D(noon, &limits), c.code, c.part) })
+	}
+}
+
+func TestSetApp(t *testing.T) {
+	var m nave.Message
+	for _, p := range []nave.Property{{"Key", "1", true}, {"other", "2", true}, {"kEY", "3", false}, {"Größe", "4", true}, {"grÖße", "5", true}} {
+		m.SetApp(p.Name, p.Value, p.HasValue)
+	}
+	if want := []nave.Property{{"kEY", "3", false}, {"other", "2", true}, {"grÖße", "5", true}}; !slices.Equal(m.App, want) {
+		t.Errorf("%+v, want %+v", m.App, want)
+	}
+}
+
+func TestDropForged(t *testing.T) {
+	m := nave.Message{App: []nave.Property{{"a", "1", true}, {"iothub-connection-module-id", "x", true}, {"DT-dataschema", "y", true}, {"iothub-creation-time-utc", "2", true}}}
+	before := m.App
+	m.DropForged()
+	if want := []nave.Property{{"a", "1", true}, {"iothub-creation-time-utc", "2", true}}; !slices.Equal(m.App, want) {
+		t.Errorf("%+v, want %+v", m.App, want)
+	}
+	if before[1].Name != "iothub-connection-module-id" {
+		t.Error("the list that was handed over has changed")
 	}
 }
 

@@ -36,7 +36,7 @@ func CheckMethod(name string) error {
 	}
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; c <= ' ' || c >= 0x7f || separator(c) {
-			return fault.ArgumentInvalid.New("methodName has the character %q at position %d, allowed is printable ASCII without blanks and separators", name[i:i+1], i+1)
+			return fault.ArgumentInvalid.New("methodName has the character %q at position %d, allowed is printable ASCII without blanks and separators", first(name[i:]), i+1)
 		}
 	}
 	return nil

@@ -63,6 +63,12 @@ func naming(s string) string {
 	return fmt.Sprintf("%q", r)
 }
 
+// first returns the first character of a text that is not empty.
+func first(s string) string {
+	r, _ := utf8.DecodeRuneInString(s)
+	return string(r)
+}
+
 // peek returns the byte at the position, 0 at the end; a NUL byte fits nowhere
 // either.
 func (p *parser) peek() byte {

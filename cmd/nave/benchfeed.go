@@ -168,6 +168,9 @@ func (b *feedBench) measure(ctx context.Context, t load.Target, clients []load.F
 		if err != nil {
 			return err
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if r.Errors > 0 {
 			return fmt.Errorf("%s %d errors, the last: %s", m.label, r.Errors, r.LastError)
 		}

@@ -80,6 +80,9 @@ func (e *env) findConsole() (at consoleFile, err error) {
 		err = json.Unmarshal(text, &at)
 	}
 	if e.console != "" {
+		if !strings.Contains(e.console, "://") {
+			e.console = "http://" + e.console
+		}
 		if e.token != "" || err != nil || strings.TrimRight(at.URL, "/") != strings.TrimRight(e.console, "/") {
 			at = consoleFile{Token: e.token}
 		}

@@ -21,7 +21,7 @@ func (e *env) forShell(cmd *cobra.Command, start string, ask func(context.Contex
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.shell)
 	defer cancel()
 	if e.settle(cmd) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

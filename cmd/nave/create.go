@@ -123,11 +123,16 @@ func (e *env) createMany(ctx context.Context, prefix string, n *creation) error 
 	bar := e.progress("Creating devices")
 	for done := 0; done < n.count; done += bulkSize {
 		size := min(bulkSize, n.count-done)
-		errs, err := c.createSome(ctx, prefix, done+1, size, n)
+		errs, err := c.createSome(context.WithoutCancel(ctx), prefix, done+1, size, n) // a call that is cut off may have made some
 		if err != nil {
 			bar.end()
 			e.say("%d devices were created before that.", done-len(failed))
 			return err
+		}
+		if ctx.Err() != nil {
+			bar.end()
+			e.say("%d devices were created before that.", done+size-len(failed)-len(errs))
+			return ctx.Err()
 		}
 		failed = append(failed, errs...)
 		bar.step(done+size, n.count)

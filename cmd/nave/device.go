@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nave-hub/nave"
 )
@@ -22,10 +24,25 @@ func deviceCommand(e *env) *cobra.Command {
 
 // group is what a command does that only holds others.
 func group(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return misuse("", "unknown command %q for %q", args[0], cmd.CommandPath())
+	if len(args) == 0 {
+		return cmd.Help()
 	}
-	return cmd.Help()
+	fix := ""
+	cmd.SuggestionsMinimumDistance = 2 // letters
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		fix = "Did you mean this? " + strings.Join(near, ", ")
+	}
+	return misuse(fix, "unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// altered refuses a change that no flag describes.
+func altered(cmd *cobra.Command) error {
+	any := false
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { any = any || f.Changed })
+	if any {
+		return nil
+	}
+	return misuse("Say with a flag what is to change.", "there is nothing to change")
 }
 
 func deviceList(e *env) *cobra.Command {
@@ -110,6 +127,9 @@ func deviceUpdate(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "update DEVICE", Short: "Change a device", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeDevice,
 		Example: "  nave device update sensor1 --status disabled --reason stolen\n  nave device update sensor1 --primary-thumbprint 9F86D081…",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := altered(cmd); err != nil {
+				return err
+			}
 			return e.change(cmd.Context(), args[0], false, func(i *identity) {
 				if status != "" {
 					i.Status = status

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // env is what every command gets from the program around it.
@@ -14,10 +15,11 @@ type env struct {
 	in       io.Reader
 	out, err io.Writer // answers; everything meant for people
 	environ  func(string) string
-	width    int  // columns of out, 0 when it is no terminal: then nothing is cut
-	colorOut bool // out may carry colour
-	colorErr bool // err may carry colour
-	live     bool // err is a terminal: progress may be drawn
+	width    int           // columns of out, 0 when it is no terminal: then nothing is cut
+	colorOut bool          // out may carry colour
+	colorErr bool          // err may carry colour
+	live     bool          // err is a terminal: progress may be drawn
+	shell    time.Duration // how long a shell waits for names from the hub
 
 	// Set by the global flags, then read only:
 	output  string // "table" or "json"
@@ -31,7 +33,7 @@ type env struct {
 }
 
 func newEnv(in io.Reader, out, err io.Writer) *env {
-	e := &env{in: in, out: out, err: err, environ: os.Getenv, output: "table"}
+	e := &env{in: in, out: out, err: err, environ: os.Getenv, output: "table", shell: completeTimeout}
 	e.width = columns(out)
 	e.colorOut, e.colorErr = colorful(out), colorful(err)
 	e.live = columns(err) > 0

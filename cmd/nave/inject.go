@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nave-hub/nave/internal/fault"
+	"github.com/nave-hub/nave/internal/node"
 )
 
 // ruleAnswer is a fault rule as the console shows it.
@@ -40,14 +44,19 @@ func injectAdd(e *env) *cobra.Command {
 	var after, lasting time.Duration
 	code, device := "", ""
 	c := &cobra.Command{Use: "add", Short: "Make matching operations fail with a code", Args: cobra.NoArgs,
-		Long: `Add makes operations fail that match. The operations are named as in 'nave status
---output json' and may be a pattern: 'twin.*'. Without --device it strikes everybody.`,
+		Long: "Add makes operations fail that match. --op takes the name of one, or a pattern such as\n" +
+			"'twin.*'; without it all match. Without --device it strikes everybody. The operations:\n\n" + operationTable(),
 		Example: `  nave inject add --code ThrottlingException --op 'telemetry.*' --device sensor1 --count 3 --retry-after 5s
   nave inject add --code 503001 --probability 0.1 --for 10m`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			found := codeNamed(code)
-			if found == nil {
-				return misuse("'nave explain' lists the codes.", "there is no code %q; close are %s", code, brief(fault.Find(code)))
+			found, err := codeNamed(code)
+			switch {
+			case err != nil:
+				return err
+			case after < 0:
+				return misuse("", "--retry-after is %s, it cannot be negative", after)
+			case lasting < 0:
+				return misuse("", "--for is %s, it cannot be negative", lasting)
 			}
 			r.Code, r.Family = found.ID, found.Family
 			if device != "" {
@@ -77,24 +86,44 @@ func injectAdd(e *env) *cobra.Command {
 	f.DurationVar(&lasting, "for", 0, "how long the rule lasts (0: until removed)")
 	c.MarkFlagRequired("code")
 	c.RegisterFlagCompletionFunc("device", e.completeDevice)
+	c.RegisterFlagCompletionFunc("op", cobra.FixedCompletions(node.Operations(), cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("code", func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		return codeNames(start), cobra.ShellCompDirectiveNoFileComp
 	})
 	return c
 }
 
-// codeNamed finds a code by its number, the hub's first, or by its name.
-func codeNamed(text string) *fault.Code {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return fault.ByName(text)
+// operationTable lists the operations for the help, a line for each noun.
+func operationTable() string {
+	verbs := map[string][]string{}
+	for _, name := range node.Operations() {
+		noun, verb, _ := strings.Cut(name, ".")
+		verbs[noun] = append(verbs[noun], verb)
 	}
-	for _, f := range []fault.Family{fault.Hub, fault.DPS, fault.Control, fault.SIM} {
-		if c := fault.Lookup(n, f); c != nil {
-			return c
+	var lines []string
+	for _, noun := range slices.Sorted(maps.Keys(verbs)) {
+		lines = append(lines, fmt.Sprintf("  %-10s %s", noun+".", strings.Join(verbs[noun], " ")))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// codeNamed finds a code by its number, the hub's first, or by its name.
+func codeNamed(text string) (*fault.Code, error) {
+	if c := fault.ByName(text); c != nil {
+		return c, nil
+	}
+	if n, err := strconv.Atoi(text); err == nil {
+		for _, f := range []fault.Family{fault.Hub, fault.DPS, fault.Control, fault.SIM} {
+			if c := fault.Lookup(n, f); c != nil {
+				return c, nil
+			}
 		}
 	}
-	return nil
+	near := ""
+	if found := fault.Find(text); text != "" && len(found) > 0 {
+		near = "; close are " + brief(found)
+	}
+	return nil, misuse("'nave explain' lists the codes.", "there is no code %q%s", text, near)
 }
 
 func (e *env) inject(cmd *cobra.Command, r *ruleAnswer) error {
@@ -169,14 +198,18 @@ func injectRemove(e *env) *cobra.Command {
 		Example: "  nave inject remove fault-1\n  nave inject remove --all",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
-				return misuse("", "name the rules to end, or say --all")
+				return misuse("'nave inject list' shows the rules.", "name the rules to end, or say --all")
 			}
 			c, err := e.operator(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if all {
-				return c.askHub(cmd.Context(), http.MethodDelete, "/faults", nil, nil)
+				if err := c.askHub(cmd.Context(), http.MethodDelete, "/faults", nil, nil); err != nil {
+					return err
+				}
+				e.say("Ended all rules.")
+				return nil
 			}
 			for _, id := range args {
 				if err := c.askHub(cmd.Context(), http.MethodDelete, "/faults/"+url.PathEscape(id), nil, nil); err != nil {

@@ -87,6 +87,9 @@ func moduleUpdate(e *env) *cobra.Command {
 	c := &cobra.Command{Use: "update DEVICE/MODULE", Short: "Change a module", Args: cobra.ExactArgs(1), ValidArgsFunction: e.completeModule,
 		Example: "  nave module update gateway/opc --managed-by plant",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := altered(cmd); err != nil {
+				return err
+			}
 			return e.change(cmd.Context(), args[0], true, func(i *identity) {
 				if cmd.Flags().Changed("managed-by") {
 					i.ManagedBy = managed

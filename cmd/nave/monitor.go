@@ -65,6 +65,9 @@ func (m *monitorFlags) start() (string, error) {
 }
 
 func (m *monitorFlags) query() (url.Values, error) {
+	if m.count < 0 {
+		return nil, misuse("Leave it away to go on until Ctrl-C.", "--count is %d, it cannot be negative", m.count)
+	}
 	from, err := m.start()
 	if err != nil {
 		return nil, err

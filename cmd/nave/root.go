@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nave-hub/nave/internal/fault"
 )
 
 // run does what the arguments say and returns the exit code: 0, 1 for a
@@ -21,11 +24,15 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	return runContext(ctx, args, newEnv(in, out, err))
 }
 
+// sameSignal is how long a repeated signal counts as the first: timeout(1) sends
+// it to the program and then to its group.
+const sameSignal = 300 * time.Millisecond
+
 // interruptible returns a context that ends with the first Ctrl-C or SIGTERM.
-// After that signals are no longer caught, so that the second one kills.
+// Soon after that signals are no longer caught, so that the second one kills.
 func interruptible(parent context.Context) (context.Context, func()) {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
 	return ctx, stop
 }
 
@@ -43,12 +50,32 @@ func runContext(ctx context.Context, args []string, e *env) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return 130
 	}
-	return e.tell(usageError(err), command.CommandPath())
+	return e.tell(whichThere(usageError(err), command), command.CommandPath())
+}
+
+// whichThere names the command that lists what there is, for an answer that says
+// only that something is not there.
+func whichThere(err error, command *cobra.Command) error {
+	var f *failure
+	parent := command.Parent()
+	if !errors.As(err, &f) || f.code != fault.GenericNotFound || parent == nil {
+		return err
+	}
+	for _, c := range parent.Commands() {
+		if c.Name() == "list" {
+			f.fix = "'" + c.CommandPath() + "' shows which there are."
+		}
+	}
+	return err
 }
 
 // usageError gives the errors that cobra finds in a command line their exit
 // code.
 func usageError(err error) error {
+	var ours *failure
+	if errors.As(err, &ours) {
+		return err
+	}
 	text := err.Error()
 	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "required flag", "flag needs", "if any flags", "bad flag syntax", "at least one of the flags"} {
 		if strings.HasPrefix(text, start) {

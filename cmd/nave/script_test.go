@@ -156,7 +156,9 @@ func (s *stage) play(t *testing.T, name string, p *step) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		out.Reset()
 		stderr.Reset()
-		code = runContext(ctx, words[1:], newEnv(strings.NewReader(p.in), &out, &stderr))
+		e := newEnv(strings.NewReader(p.in), &out, &stderr)
+		e.shell = time.Minute // a test has no shell that would wait
+		code = runContext(ctx, words[1:], e)
 		if !p.patient || time.Now().After(end) || code == p.code && match(p.out, lines(out.String())) && match(p.err, lines(stderr.String())) {
 			break
 		}

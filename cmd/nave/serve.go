@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -97,17 +100,16 @@ func (e *env) serve(ctx context.Context, conf *node.Config, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	fresh := isFresh(conf.Data)
 	n, err := node.Start(ctx, conf, node.Options{Log: log, Version: version()})
 	if err != nil {
-		return trouble("'nave serve --help' shows the flags, 'nave config docs' every setting.", "the hub can't start: %w", err)
+		return trouble(startFix(err, conf), "the hub can't start: %w", err)
 	}
 	e.data = conf.Data
 	for _, note := range n.Notes() {
 		e.say("%s %s", paint(e.colorErr, yellow, "Note:"), note)
 	}
 	if !quiet {
-		err = e.welcome(ctx, n, conf, fresh)
+		err = e.welcome(ctx, n, conf)
 	}
 	if err == nil {
 		<-ctx.Done()
@@ -121,10 +123,17 @@ func (e *env) serve(ctx context.Context, conf *node.Config, quiet bool) error {
 	return orderly(err)
 }
 
-// isFresh says whether a data folder has never been used.
-func isFresh(folder string) bool {
-	entries, err := os.ReadDir(folder)
-	return os.IsNotExist(err) || err == nil && len(entries) == 0
+// startFix tells what to do when a hub can't start.
+func startFix(err error, conf *node.Config) string {
+	switch {
+	case errors.Is(err, node.ErrInUse):
+		return "Stop the hub that runs there, or give this one a folder and ports of its own: --data FOLDER --https :8443 --mqtt :8884 --amqp :5673 --console 127.0.0.1:8081."
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "Stop what listens there, or choose another address with --https, --mqtt, --amqp or --console, for example --https :8443; off switches one off."
+	case errors.Is(err, os.ErrPermission):
+		return "Run it as the user who owns " + absolute(conf.Data) + ", or choose another folder with --data and ports above 1023."
+	}
+	return "'nave serve --help' shows the flags, 'nave config docs' every setting."
 }
 
 // logger writes the node's log for people, on err.
@@ -147,7 +156,7 @@ func (e *env) logger(conf *node.Config, quiet bool) (*slog.Logger, error) {
 }
 
 // welcome prints what clients need, in a form to copy.
-func (e *env) welcome(ctx context.Context, n *node.Node, conf *node.Config, fresh bool) error {
+func (e *env) welcome(ctx context.Context, n *node.Node, conf *node.Config) error {
 	host := strings.ToLower(conf.Hub.Host)
 	if n.Address("console") == "" {
 		e.print("The hub %s runs. Its console is off, so no connection strings are shown here.", host)
@@ -162,7 +171,7 @@ func (e *env) welcome(ctx context.Context, n *node.Node, conf *node.Config, fres
 	if err := c.askHub(ctx, http.MethodGet, "/strings", nil, &s); err != nil {
 		return err
 	}
-	first, err := e.firstDevice(ctx, c, fresh)
+	first, err := e.firstDevice(ctx, c, n.First())
 	if err != nil {
 		return err
 	}
@@ -235,16 +244,17 @@ func shellWord(text string) string {
 // firstName is the device that a new hub starts with.
 const firstName = "device1"
 
-// firstDevice returns a device to show: the one made at the first start, or
-// the first of the registry; nil when there is none.
+// firstDevice returns a device to show: the one made at the first start that
+// succeeds, or else the first of the registry; nil when there is none.
 func (e *env) firstDevice(ctx context.Context, c *client, fresh bool) (*identity, error) {
 	var all []identity
-	if err := c.rest(ctx, request{method: http.MethodGet, path: "/devices", query: url.Values{"top": {"1"}}}, &all); err != nil {
+	if err := c.rest(ctx, request{method: http.MethodGet, path: "/devices", query: url.Values{"top": {"1000"}}}, &all); err != nil {
 		return nil, err
 	}
 	switch {
 	case len(all) > 0:
-		return &all[0], nil
+		n := slices.IndexFunc(all, func(i identity) bool { return i.Device == firstName })
+		return &all[max(n, 0)], nil
 	case !fresh:
 		return nil, nil
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +67,44 @@ func clearVariables(t *testing.T) {
 			os.Unsetenv(name)
 			t.Cleanup(func() { os.Setenv(name, old) })
 		}
+	}
+}
+
+// TestServeAgain starts a hub whose first start has failed, and a second one
+// on its folder.
+func TestServeAgain(t *testing.T) {
+	clearVariables(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	data := filepath.Join(t.TempDir(), "new")
+	start := []string{"serve", "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--data", data, "--console"}
+	refused := func(console string, want ...string) {
+		t.Helper()
+		var out, stderr bytes.Buffer
+		if code := run(append(slices.Clone(start), console), strings.NewReader(""), &out, &stderr); code != 1 {
+			t.Errorf("serve ended with %d: %s", code, &out)
+		}
+		for _, text := range want {
+			if !strings.Contains(stderr.String(), text) {
+				t.Errorf("serve does not say %q: %s", text, &stderr)
+			}
+		}
+	}
+	refused(taken.Addr().String(), taken.Addr().String()+" is in use", "To do: Stop what listens there")
+	out, _, stop := serving(t, "--data", data)
+	device := lineWith(out.String(), "DeviceId=device1")
+	if device == "" {
+		t.Error("the first device is not made at the first start that succeeds")
+	}
+	refused("127.0.0.1:0", data+" is in use", "To do: Stop the hub that runs there, or give this one a folder")
+	answered(t, "device", "create", "a-first-one", "--data", data)
+	stop()
+	out, _, _ = serving(t, "--data", data)
+	if got := lineWith(out.String(), "DeviceId="); got != device {
+		t.Errorf("after the restart the device is %q, before %q", got, device)
 	}
 }
 

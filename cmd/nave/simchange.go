@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -106,7 +107,7 @@ func (e *env) changeSIMs(cmd *cobra.Command, b *simBulk, names []string) error {
 }
 
 // readNames reads a file with one name on each line; empty lines and those that
-// begin with # do not count.
+// begin with # do not count. A table for 'nave sim import' names its SIMs, too.
 func (e *env) readNames(file string) (names []string, err error) {
 	in := e.in
 	if file != "-" {
@@ -117,17 +118,45 @@ func (e *env) readNames(file string) (names []string, err error) {
 		defer f.Close()
 		in = f
 	}
+	b := bufio.NewReader(in)
+	if hasICCIDs(b) {
+		names, err = tableNames(b)
+	} else {
+		names, err = lineNames(b)
+	}
+	if err != nil {
+		return nil, trouble("Name a text file with a SIM on each line.", "%s can't be read: %w", file, err)
+	}
+	if len(names) == 0 {
+		return nil, trouble("Write a SIM on each line.", "%s names no SIM", file)
+	}
+	return names, nil
+}
+
+func lineNames(in io.Reader) (names []string, err error) {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		if text := strings.TrimSpace(lines.Text()); text != "" && text[0] != '#' {
 			names = append(names, text)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, trouble("Name a text file with a SIM on each line.", "%s can't be read: %w", file, err)
+	return names, lines.Err()
+}
+
+// tableNames returns the ICCIDs of a table; each line must have one.
+func tableNames(in io.Reader) (names []string, err error) {
+	rows, wrong, err := parseSIMs(in)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(wrong) > 0:
+		return nil, fmt.Errorf("line %d: %s", wrong[0].Line, wrong[0].Text)
 	}
-	if len(names) == 0 {
-		return nil, trouble("Write a SIM on each line.", "%s names no SIM", file)
+	for _, r := range rows {
+		if r.ICCID == "" {
+			return nil, fmt.Errorf("line %d: the iccid is empty", r.line)
+		}
+		names = append(names, r.ICCID)
 	}
 	return names, nil
 }
@@ -138,12 +167,21 @@ func (s *simClient) changeOne(ctx context.Context, b *simBulk, name string) erro
 	if err != nil {
 		return err
 	}
+	var now simAnswer
+	cached := simRequest{method: http.MethodGet, path: simPath(id), prefer: "respond-cached"}
+	if err := s.call(ctx, cached, &now); err != nil {
+		return err
+	}
+	part := "-simCard"
+	if now.Kind == "SATELLITE" {
+		part = "-terminal"
+	}
 	var a struct { // a sub-product, or a monitor
 		ID     string `json:"id"`
 		Status string `json:"status"`
 		State  string `json:"state"`
 	}
-	told, err := s.show(ctx, simRequest{method: http.MethodPatch, path: simPath(id + "-simCard"), body: map[string]string{"status": b.status()}}, &a)
+	told, err := s.show(ctx, simRequest{method: http.MethodPatch, path: simPath(id + part), body: map[string]string{"status": b.status()}}, &a)
 	if err != nil || told {
 		return err
 	}
@@ -153,10 +191,6 @@ func (s *simClient) changeOne(ctx context.Context, b *simBulk, name string) erro
 			return nil
 		}
 		return s.follow(ctx, a.ID, b.wait)
-	}
-	var now simAnswer
-	if err := s.call(ctx, simRequest{method: http.MethodGet, path: simPath(id), prefer: "respond-cached"}, &now); err != nil {
-		return err
 	}
 	s.e.say("%s is %s.", id, a.Status)
 	if d := now.device(); d != "" && !carries(a.Status) {

@@ -108,6 +108,15 @@ func separator(b *bufio.Reader) rune {
 	return ','
 }
 
+// hasICCIDs says whether a file begins with the header row of a table that has
+// the column iccid.
+func hasICCIDs(b *bufio.Reader) bool {
+	head, _ := b.Peek(1024)
+	head, _, _ = bytes.Cut(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), []byte("\n"))
+	columns, err := readHead(strings.Split(string(head), string(separator(b))))
+	return err == nil && slices.ContainsFunc(columns, func(c *simColumn) bool { return c.name == "iccid" })
+}
+
 func readHead(head []string) (columns []*simColumn, err error) {
 	for _, text := range head {
 		name := strings.ToLower(strings.TrimSpace(text))

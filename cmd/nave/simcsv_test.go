@@ -28,6 +28,26 @@ func TestParseSIMs(t *testing.T) {
 	}
 }
 
+func TestReadNames(t *testing.T) {
+	const one, two = "8900101000000000019", "8900101000000000027"
+	for text, want := range map[string]string{
+		one + "\n\n# no\n HUBSIM-" + two + "\n":                            one + " HUBSIM-" + two,
+		"\xef\xbb\xbfImsi;ICCID\r\n;" + one + "\r\n001010000000001;" + two: one + " " + two,
+		"iccid\n" + one + "\n12\n":                                         "line 3",
+		"iccid,imsi\n,001010000000001\n":                                   "line 2",
+		"iccid\n":                                                          "names no SIM",
+	} {
+		names, err := (&env{in: strings.NewReader(text)}).readNames("-")
+		got := strings.Join(names, " ")
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
 // FuzzCSV holds that a row which is taken obeys every form, that what is written
 // from rows is read again as the same, and that nothing panics.
 func FuzzCSV(f *testing.F) {

@@ -258,7 +258,7 @@ func (s *simClient) followTasks(ctx context.Context, all []*taskAnswer, wait tim
 }
 
 func (s *simClient) endTasks(all []*taskAnswer, done bool) error {
-	failed, total := 0, 0
+	failed, cancelled, total := 0, 0, 0
 	if s.e.json() {
 		if err := s.e.printJSON(all); err != nil {
 			return err
@@ -266,6 +266,7 @@ func (s *simClient) endTasks(all []*taskAnswer, done bool) error {
 	}
 	for _, t := range all {
 		failed += t.Statistics.Failed
+		cancelled += t.cancelled()
 		total += t.Statistics.Total
 		if !s.e.json() {
 			if err := s.e.showTask(t); err != nil {
@@ -276,6 +277,8 @@ func (s *simClient) endTasks(all []*taskAnswer, done bool) error {
 	switch {
 	case !done:
 		return s.begun(all)
+	case failed > 0 && failed == cancelled:
+		return trouble("Ask for the change again when these SIMs shall have it, too.", "%d of %d SIMs were not changed, because the task was cancelled", failed, total)
 	case failed > 0:
 		return trouble("Each failed SIM has its reason above; 'nave sim task show' shows it again.", "%d of %d SIMs could not be changed", failed, total)
 	}

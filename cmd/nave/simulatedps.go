@@ -206,7 +206,12 @@ func (w *crew) leave(ctx context.Context, devices []load.Device) {
 	bar := w.e.progress("Deleting devices")
 	byHub := map[string][]load.Device{}
 	for _, d := range devices {
-		byHub[d.Host] = append(byHub[d.Host], d)
+		if d.Host == "" {
+			w.settle(ctx, &d)
+		}
+		if d.Host != "" {
+			byHub[d.Host] = append(byHub[d.Host], d)
+		}
 	}
 	for host, list := range byHub {
 		w.warn(w.deleteDevices(ctx, host, list, bar))
@@ -221,6 +226,19 @@ func (w *crew) leave(ctx context.Context, devices []load.Device) {
 		if !isMissing(err) {
 			w.warn(err)
 		}
+	}
+}
+
+// settle asks the service what became of a registration that was cut off; a
+// device without hub has got none.
+func (w *crew) settle(ctx context.Context, d *load.Device) {
+	var state registrationText
+	_, err := w.c.api(ctx, http.MethodGet, registrationPath(d.Registration), nil, nil, &state)
+	switch {
+	case err == nil && state.Hub != "":
+		d.Host, d.ID = state.Hub, state.Device
+	case !isMissing(err):
+		w.warn(err)
 	}
 }
 

@@ -34,7 +34,10 @@ func whyCommand(e *env) *cobra.Command {
 		Example:           "  nave why sensor1\n  nave why --code 401003 --top 1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{"top": {strconv.Itoa(top)}}
-			if code != "" {
+			if cmd.Flags().Changed("code") {
+				if _, err := codeNamed(code); err != nil {
+					return err
+				}
 				q.Set("code", code)
 			}
 			if len(args) > 0 {

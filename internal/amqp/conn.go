@@ -175,6 +175,9 @@ func (c *Conn) sendClose(err *Error) {
 	if c.phase >= closing {
 		return
 	}
+	if c.phase == opening && c.client == nil {
+		c.sendOpen() // 2.4.6: nobody may close what he has not opened
+	}
 	c.phase = closing
 	c.putEnd(0, descClose, err)
 	c.closeBy = time.Now().Add(c.o.CloseTimeout)

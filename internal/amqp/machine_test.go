@@ -280,6 +280,22 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A connection that ends before the peer's OPEN still ends with OPEN and CLOSE
+// (2.4.6).
+func TestCloseFollowsOpen(t *testing.T) {
+	for name, feed := range map[string]func(m *machine){
+		"begin before open": func(m *machine) { m.feed(&beginFrame{}) },
+		"SASL frame":        func(m *machine) { m.c.receive(frame{kind: frameSASL}) },
+		"close before open": func(m *machine) { m.c.receive(frame{body: []byte{0, 0x53, descClose, 0x45}}) },
+	} {
+		m := newMachine(Options{})
+		feed(m)
+		if rs := m.take(t); len(rs) != 2 || rs[0].desc != descOpen || rs[1].desc != descClose {
+			t.Error(name, kinds(rs))
+		}
+	}
+}
+
 func TestFramesAfterDetachAreIgnored(t *testing.T) {
 	m := newMachine(Options{})
 	m.open(standard(), 100)

@@ -126,9 +126,6 @@ func (c *Conn) peerClose(d *decoder, fs *fields) (over bool, err error) {
 		c.end(p.err)
 	}
 	c.end(nil)
-	if c.phase == opening && c.client == nil {
-		c.sendOpen()
-	}
 	c.sendClose(nil)
 	return true, nil
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/hex"
 	"reflect"
 	"testing"
@@ -96,11 +97,13 @@ func TestBatchDamage(t *testing.T) {
 	for _, e := range samples(t) {
 		b.add(e)
 	}
-	raw := b.seal()
-	events, err := parseBatch(raw, 3, 9)
-	if err != nil || len(events) != b.count || events[1].Seq != 9<<12|1 || events[1].Partition != 3 {
-		t.Fatalf("%d events, %v", len(events), err)
+	for first, want := range map[int64]int64{byStream: 9<<12 | 1, 0: 1, 41: 42} {
+		events, err := parseBatch(bytes.Clone(b.seal(first)), 3, 9)
+		if err != nil || len(events) != b.count || events[1].Seq != want || events[1].Partition != 3 {
+			t.Fatalf("from %d: %d events, %v", first, len(events), err)
+		}
 	}
+	raw := b.seal(41)
 	for i := range raw {
 		if _, err := parseBatch(raw[:i], 0, 1); err == nil {
 			t.Fatalf("%d of %d bytes are taken", i, len(raw))
@@ -131,7 +134,7 @@ func FuzzEvent(f *testing.F) {
 func FuzzBatch(f *testing.F) {
 	b := newBatch()
 	b.add(full(f))
-	f.Add(b.seal())
+	f.Add(b.seal(7))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if len(raw) >= batchHeader {
 			reseal(raw)

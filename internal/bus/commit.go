@@ -88,11 +88,21 @@ func (p *part) send(b *batch) error {
 		return sick
 	}
 	p.reply = p.inbox + strconv.FormatUint(p.log.replies.Add(1), 36)
-	b.seal()
+	b.seal(p.number())
 	if err := p.publish(b); err != nil && bus.server != nil {
 		return bus.fail(err)
 	}
 	return nil
+}
+
+// number returns the sequence number of the next event, or byStream.
+func (p *part) number() int64 {
+	if p.log.bus.server == nil {
+		return byStream
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.first + int64(p.last.count)
 }
 
 func (p *part) publish(b *batch) error {
@@ -170,7 +180,11 @@ func (p *part) overdue(b *batch, end time.Time) error {
 
 func (p *part) committed(b *batch, seq uint64) {
 	p.mu.Lock()
-	p.last = lastBatch{seq, b.count, b.last}
+	first := b.first
+	if first == byStream {
+		first = streamFirst(seq)
+	}
+	p.last = lastBatch{seq, first, b.count, b.last}
 	p.mu.Unlock()
 	p.tail.set(seq)
 	if bus := p.log.bus; bus.server == nil {

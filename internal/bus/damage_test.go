@@ -100,7 +100,7 @@ func TestBadBatchIsSkipped(t *testing.T) {
 	w.put("one")
 	b := newBatch()
 	b.add(&nave.Event{Message: nave.Message{Body: []byte("bad")}})
-	raw := bytes.Clone(b.seal())
+	raw := bytes.Clone(b.seal(0))
 	raw[len(raw)-1]++
 	for _, bad := range [][]byte{raw, []byte("rubbish"), nil} {
 		if err := w.b.write.Publish(w.l.parts[0].subject, bad); err != nil {

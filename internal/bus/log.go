@@ -209,11 +209,32 @@ func (l *Log) each(ctx context.Context, f func(context.Context, *part) error) er
 func (l *Log) refresh(ctx context.Context) error {
 	return l.each(ctx, func(ctx context.Context, p *part) error {
 		s, err := l.bus.js.Stream(ctx, p.stream)
-		if err == nil {
-			p.tail.set(s.CachedInfo().State.LastSeq)
+		if err != nil {
+			return err
 		}
-		return err
+		seq := s.CachedInfo().State.LastSeq
+		p.tail.set(seq)
+		return p.resume(ctx, seq)
 	})
+}
+
+// resume learns which number follows the last batch seq, where this process
+// alone appends.
+func (p *part) resume(ctx context.Context, seq uint64) error {
+	if p.log.bus.server == nil {
+		return nil
+	}
+	var last lastBatch
+	if seq > 0 {
+		var err error
+		if last, err = p.newest(ctx, seq); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = last
+	return nil
 }
 
 // shut stops appends and waits for those in flight.

@@ -50,9 +50,11 @@ type part struct {
 	reconnects uint64    // of the connection until then
 }
 
-// lastBatch is what is known of the newest batch.
+// lastBatch is what is known of the newest batch. With count 0 the events of
+// the batch are gone or damaged, and first is the number that follows.
 type lastBatch struct {
 	seq   uint64
+	first int64 // sequence number of its first event
 	count int
 	at    int64
 }

@@ -47,16 +47,16 @@ func (l *Log) Info(partition int) (Info, error) {
 	if s.Msgs == 0 {
 		return Info{First: -1, Last: -1}, nil
 	}
-	i := Info{First: int64(s.FirstSeq) << seqBits, Last: int64(s.LastSeq) << seqBits, Batches: int64(s.Msgs), Bytes: int64(s.Bytes)}
 	last, err := p.newest(ctx, s.LastSeq)
 	if err != nil {
 		return Info{}, err
 	}
+	i := Info{Last: last.first + int64(last.count) - 1, Batches: int64(s.Msgs), Bytes: int64(s.Bytes)}
 	if last.count > 0 {
-		i.Last |= int64(last.count - 1)
 		i.LastEnqueued = time.Unix(0, last.at).UTC()
 	}
-	return i, nil
+	i.First, err = p.oldest(ctx, s.FirstSeq, i.Last)
+	return i, err
 }
 
 func (l *Log) part(partition int) (*part, error) {
@@ -74,7 +74,28 @@ func (p *part) state(ctx context.Context) (jetstream.StreamState, error) {
 	return s.CachedInfo().State, nil
 }
 
-// newest describes the batch seq, the last one; nothing when it is damaged.
+// unreadable describes a last batch that is gone or damaged: numbers go on
+// where no batch up to it can have been.
+func unreadable(seq uint64) lastBatch { return lastBatch{seq: seq, first: streamFirst(seq + 1)} }
+
+// oldest returns the number of the first event that is stored, that of the
+// newest when it can't be read.
+func (p *part) oldest(ctx context.Context, seq uint64, newest int64) (int64, error) {
+	raw, got, err := p.next(ctx, seq)
+	if errors.Is(err, errMissing) {
+		return newest, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	h, err := parseHeader(raw, got)
+	if err != nil {
+		return newest, nil
+	}
+	return h.first, nil
+}
+
+// newest describes the batch seq, the last one.
 func (p *part) newest(ctx context.Context, seq uint64) (lastBatch, error) {
 	p.mu.Lock()
 	last := p.last
@@ -84,16 +105,16 @@ func (p *part) newest(ctx context.Context, seq uint64) (lastBatch, error) {
 	}
 	raw, _, err := p.next(ctx, seq)
 	if errors.Is(err, errMissing) {
-		return lastBatch{}, nil
+		return unreadable(seq), nil
 	}
 	if err != nil {
 		return lastBatch{}, err
 	}
 	events, err := parseBatch(raw, p.index, seq)
 	if err != nil {
-		return lastBatch{}, nil
+		return unreadable(seq), nil
 	}
-	last = lastBatch{seq, len(events), lastTime(events).UnixNano()}
+	last = lastBatch{seq, events[0].Seq, len(events), lastTime(events).UnixNano()}
 	p.mu.Lock()
 	if p.last.seq < seq {
 		p.last = last
@@ -158,24 +179,24 @@ func (l *Log) Read(partition int, from nave.Position) (*Reader, error) {
 			return nil, err
 		}
 		r.want = s.LastSeq + 1
-	case from.After > 0:
-		r.least = from.After + 1
-		r.want = uint64(r.least >> seqBits)
-	case from.At > 0:
-		r.least = from.At
-		r.want = uint64(from.At >> seqBits)
+	case from.From > 0:
+		r.least = from.From
+		r.want, err = p.search(ctx, func(h header) bool { return h.first >= from.From })
 	case !from.Since.IsZero():
 		r.since = from.Since
-		if r.want, err = p.search(ctx, from.Since.Add(-disorder).UnixNano()); err != nil {
-			return nil, err
-		}
+		at := from.Since.Add(-disorder).UnixNano()
+		r.want, err = p.search(ctx, func(h header) bool { return h.base >= at })
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.want = max(r.want, 1)
 	return r, r.open()
 }
 
-// search returns a batch before which no event was enqueued at or after at.
-func (p *part) search(ctx context.Context, at int64) (uint64, error) {
+// search returns a batch before which there is nothing that is wanted; reached
+// says of a batch whether its first event is, or lies behind that.
+func (p *part) search(ctx context.Context, reached func(header) bool) (uint64, error) {
 	s, err := p.state(ctx)
 	if err != nil {
 		return 0, err
@@ -191,13 +212,13 @@ func (p *part) search(ctx context.Context, at int64) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		_, base, err := parseHeader(raw)
-		if err == nil && base >= at {
+		h, err := parseHeader(raw, seq)
+		if err == nil && reached(h) {
 			hi = mid
 		} else {
 			lo = seq + 1
 		}
 	}
-	// The batch in front begins before at but may go on behind it.
+	// The batch in front begins too early but may go on far enough.
 	return max(s.FirstSeq, lo-1), nil
 }

@@ -188,7 +188,7 @@ func (r *Reader) damaged(seq uint64, err error) {
 	bus := r.part.log.bus
 	bus.corrupt.Add(1)
 	bus.o.Log.Error("damaged batch of events skipped", "node", bus.o.Node, "log", r.part.log.name,
-		"partition", r.part.index, "batch", seq, "seq", int64(seq)<<seqBits, "error", err)
+		"partition", r.part.index, "batch", seq, "error", err)
 }
 
 // fetch asks for the next batches and collects all that come.

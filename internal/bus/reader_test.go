@@ -31,10 +31,10 @@ func TestPositions(t *testing.T) {
 	}
 	for _, i := range []int{0, 1, 2, 3, 100, 101, 298} {
 		e := all[i]
-		if got := first(nave.Position{At: e.Seq}); got != fmt.Sprint(i) {
+		if got := first(nave.Position{From: e.Seq}); got != fmt.Sprint(i) {
 			t.Errorf("at %d: %s", i, got)
 		}
-		if got := first(nave.Position{After: e.Seq}); got != fmt.Sprint(i+1) {
+		if got := first(nave.Position{From: e.Seq + 1}); got != fmt.Sprint(i+1) {
 			t.Errorf("after %d: %s", i, got)
 		}
 		if got := first(nave.Position{Since: e.Enqueued}); got != fmt.Sprint(i) {
@@ -47,7 +47,7 @@ func TestPositions(t *testing.T) {
 	if got := first(nave.Position{Since: base.Add(-time.Hour)}); got != "0" {
 		t.Errorf("since before all: %s", got)
 	}
-	for name, p := range map[string]nave.Position{"latest": {Latest: true}, "after the last": {After: all[n-1].Seq}, "since the future": {Since: base.Add(9999 * time.Hour)}} {
+	for name, p := range map[string]nave.Position{"latest": {Latest: true}, "after the last": {From: all[n-1].Seq + 1}, "since the future": {Since: base.Add(9999 * time.Hour)}} {
 		r := reader(t, l, 0, p)
 		e := event("d", []byte("new"))
 		e.Enqueued = base.Add(10_000 * time.Hour)
@@ -102,7 +102,7 @@ func TestRetentionByBytes(t *testing.T) {
 		t.Errorf("info %+v", info)
 	}
 	// Both a reader left behind and one sent there go on at the first that exists.
-	for _, r := range []*bus.Reader{r, reader(t, l, 0, nave.Position{At: start.Seq}), reader(t, l, 0, nave.Position{Since: start.Enqueued})} {
+	for _, r := range []*bus.Reader{r, reader(t, l, 0, nave.Position{From: start.Seq}), reader(t, l, 0, nave.Position{Since: start.Enqueued})} {
 		if e := read(t, r, 1)[0]; e.Seq != info.First {
 			t.Errorf("went on at %d, the first is %d", e.Seq, info.First)
 		}
@@ -123,7 +123,7 @@ func TestReaderAgainstRetention(t *testing.T) {
 	}()
 	for running := true; running; {
 		r := reader(t, l, 0, nave.Position{})
-		last := int64(0)
+		last := int64(-1)
 		for range 20 {
 			for _, e := range read(t, r, 1) {
 				if e.Seq <= last {

@@ -15,7 +15,7 @@ var (
 		Fix: "Set top (or maxCount) to a value between 1 and 1,000, or page through a query instead."})
 	InvalidOperation = define(Code{ID: 400003, Name: "InvalidOperation", Family: Hub, HTTP: 400, AMQP: "amqp:not-allowed", MQTT: Response, Retry: Never,
 		Why: "The operation contradicts the thing it is aimed at, such as a cloud-to-device message without an addressee or two registry actions in one bulk entry.",
-		Fix: "Check the address and the kind of operation. 'nave device show ID' prints what the identity can do."})
+		Fix: "Check the address and the kind of operation. 'nave device show ID' tells whether the identity exists and how it signs in."})
 	ArgumentInvalid = define(Code{ID: 400004, Name: "ArgumentInvalid", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "A field or parameter is present but its value is outside what the hub accepts, or the body is not valid JSON.",
 		Fix: "Correct the value that the error text names. Limits that come from a setting are quoted with the setting's name."})
@@ -27,7 +27,7 @@ var (
 		Fix: "Write the value in the format the error text gives."})
 	DeviceStorageEntitySerializationError = define(Code{ID: 400007, Name: "DeviceStorageEntitySerializationError", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "A stored record of the identity can no longer be read, so the hub's store is damaged.",
-		Fix: "Run 'nave doctor' on the node, and restore the store from a backup if it confirms the damage."})
+		Fix: "Read in the node's log which record it is, and restore the store from a backup."})
 	BlobContainerValidationError = define(Code{ID: 400008, Name: "BlobContainerValidationError", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "The container of an import or export job cannot be read, written or recognised as a container address.",
 		Fix: "Check that the container URL exists and that its SAS grants read, write, list and delete, then create the job again."})
@@ -57,7 +57,7 @@ var (
 		Fix: "Start the upload again, or lengthen sasTtlAsIso8601 of the upload storage for slow devices."})
 	InvalidStorageEndpoint = define(Code{ID: 400017, Name: "InvalidStorageEndpoint", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "The settings of the upload storage cannot be used, for example a malformed connection string.",
-		Fix: "Correct the storage settings and check them with 'nave doctor'."})
+		Fix: "Correct the connection string and the container of the upload storage."})
 	InvalidMessagingEndpoint = define(Code{ID: 400018, Name: "InvalidMessagingEndpoint", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "The settings of a feedback, notification or custom endpoint cannot be used.",
 		Fix: "Correct the endpoint's address and credentials, then test the endpoint from the console."})
@@ -87,10 +87,10 @@ var (
 		Fix: "Give the message a body section. Zero bytes in a data section are allowed, no section is not."})
 	ConnectionForcefullyClosedOnNewConnection = define(Code{ID: 400027, Name: "ConnectionForcefullyClosedOnNewConnection", Family: Hub, HTTP: 400, AMQP: "amqp:connection:forced", MQTT: Close, Retry: Never,
 		Why: "A newer connection of the same identity replaced this one. Never an HTTP answer: MQTT and AMQP clients are disconnected.",
-		Fix: "Give every running client its own identity. 'nave device show ID' prints which address connected last."})
+		Fix: "Give every running client its own identity. The node's log names the address of the connection that was replaced."})
 	InvalidDeviceScope = define(Code{ID: 400028, Name: "InvalidDeviceScope", Family: Hub, HTTP: 400, MQTT: Response, Retry: Never,
 		Why: "The parent of an edge device is unknown, forms a cycle or lies more than 5 levels deep.",
-		Fix: "Name one existing edge device as the parent. 'nave device show ID' prints the scope to use."})
+		Fix: "Name one existing edge device as the parent. 'nave device show ID --output json' prints the scope to use."})
 	ConnectionForcefullyClosedOnFaultInjection = define(Code{ID: 400029, Name: "ConnectionForcefullyClosedOnFaultInjection", Family: Hub, HTTP: 400, AMQP: "amqp:connection:forced", MQTT: Close, Retry: Never,
 		Why: "A fault-injection order closed the connection. Never an HTTP answer, and only where fault injection is switched on.",
 		Fix: "Reconnect as the test expects, or switch fault injection off."})

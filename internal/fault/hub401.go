@@ -8,7 +8,7 @@ var (
 		Fix: "Check the credentials in use, and look for the refusal in the node's log by its tracking id."})
 	IotHubNotFound = define(Code{ID: 401001, Name: "IotHubNotFound", Family: Hub, HTTP: 404, AMQP: "com.microsoft:iot-hub-not-found-error", MQTT: Connack5, Retry: Never,
 		Why: "The host name that the client used belongs to no hub of this server.",
-		Fix: "Use a host name that the node serves. 'nave doctor' lists them."})
+		Fix: "Use a host name that the node serves. 'nave status' lists them."})
 	IotHubUnauthorizedAccess = define(Code{ID: 401002, Name: "IotHubUnauthorizedAccess", Family: Hub, HTTP: 401, MQTT: Connack5, Retry: Never,
 		Why: "The signature is wrong, the token has expired, or the policy lacks the right for this operation.",
 		Fix: "Compare the key, the resource and the expiry of the token with 'nave device show ID', or use a policy with the right that the error text names."})
@@ -44,7 +44,7 @@ var (
 		Fix: "Send the notification for finished uploads, or wait until the open ones expire."})
 	DeviceMaximumQueueSizeExceeded = define(Code{ID: 403007, Name: "DeviceMaximumQueueSizeExceeded", Family: Hub, HTTP: 403, AMQP: "amqp:resource-limit-exceeded", MQTT: Close, Retry: Never,
 		Why: "The messages that wait for the device add up to more bytes than its queue may hold.",
-		Fix: "Send smaller messages, let the device empty its queue, or raise quota.maxQueueBytes."})
+		Fix: "Send smaller messages, let the device empty its queue, or raise c2d.maxQueueBytes."})
 	RoutingEndpointResponseForbidden = define(Code{ID: 403008, Name: "RoutingEndpointResponseForbidden", Family: Hub, HTTP: 403, MQTT: Response, Retry: Never,
 		Why: "The target of a route refused the hub's delivery as forbidden. Seen in logs and endpoint health.",
 		Fix: "Give the endpoint credentials that may write to the target."})

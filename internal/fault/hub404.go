@@ -32,7 +32,7 @@ var (
 		Fix: "Add the hub to the pool or correct its name."})
 	ModuleNotFound = define(Code{ID: 404010, Name: "ModuleNotFound", Family: Hub, HTTP: 404, MQTT: Connack5, Retry: Never,
 		Why: "The device exists but has no module with this id.",
-		Fix: "List the modules of the device with 'nave device show ID' and correct the module id."})
+		Fix: "List the modules of the device with 'nave module list ID' and correct the module id."})
 	AzureTableStoreNotFound = define(Code{ID: 404011, Name: "AzureTableStoreNotFound", Family: Hub, HTTP: 404, MQTT: Response, Retry: Never,
 		Why: "The archive of registry history is not configured, or its table was dropped.",
 		Fix: "Configure the archive, or restore its table."})
@@ -53,7 +53,7 @@ var (
 		Fix: "Treat it as 404103: wait for the device to connect."})
 	DeviceConnectionClosedRemotely = define(Code{ID: 404104, Name: "DeviceConnectionClosedRemotely", Family: Hub, HTTP: 404, AMQP: "amqp:connection:forced", MQTT: Close, Retry: Never,
 		Why: "The device's connection broke without an orderly goodbye. Seen in logs only. The older texts also file DeviceNotFound under this number.",
-		Fix: "Look for network faults, sleeping devices and keep-alive intervals that are too short. 'nave device show ID' prints the connection history."})
+		Fix: "Look for network faults, sleeping devices and keep-alive intervals that are too short. 'nave why ID' prints the last disconnects."})
 	ConfigurationNotFound = define(Code{ID: 404301, Name: "ConfigurationNotFound", Family: Hub, HTTP: 404, MQTT: Response, Retry: Never,
 		Why: "No configuration or edge deployment with this id exists.",
 		Fix: "List the configurations and correct the id."})

@@ -29,7 +29,7 @@ var (
 		Fix: "Retry with pauses, and search the log for the tracking id if it persists."})
 	GenericTimeout = define(Code{ID: 500008, Name: "GenericTimeout", Family: Hub, HTTP: 500, AMQP: "com.microsoft:timeout", MQTT: Connack3, Retry: Backoff,
 		Why: "A connection could not be set up inside the hub within 30 seconds.",
-		Fix: "Retry with pauses, and check the load and the store of the node with 'nave doctor'."})
+		Fix: "Retry with pauses, look at the node's load with 'nave status', and for trouble with its store in its log."})
 	ModelRepoEndpointError = define(Code{ID: 500301, Name: "ModelRepoEndpointError", Family: Hub, HTTP: 500, MQTT: Response, Retry: Backoff,
 		Why: "A configured model repository cannot be reached, or its address is malformed.",
 		Fix: "Check the repository's address and the node's way out to it."})
@@ -68,10 +68,10 @@ var (
 		Fix: "Retry with growing pauses."})
 	ServiceUnavailable = define(Code{ID: 503001, Name: "ServiceUnavailable", Family: Hub, HTTP: 503, AMQP: "amqp:link:detach-forced", MQTT: Connack3, Retry: Backoff,
 		Why: "The node is starting or stopping, or its store or bus does not respond.",
-		Fix: "Retry with growing pauses, and check the node with 'nave doctor' if it lasts."})
+		Fix: "Retry with growing pauses. If it lasts, 'nave status' tells whether the node answers, and its log what it waits for."})
 	IotHubActivationFailed = define(Code{ID: 503004, Name: "IotHubActivationFailed", Family: Hub, HTTP: 503, MQTT: Connack3, Retry: Backoff,
 		Why: "The checks at start failed, so the hub shows its state and serves nothing else.",
-		Fix: "Read the reasons with 'nave doctor', remove them and restart the node."})
+		Fix: "Read the reasons in the node's log, remove them and restart the node."})
 	ServerBusy = define(Code{ID: 503005, Name: "ServerBusy", Family: Hub, HTTP: 503, MQTT: Connack3, Retry: Backoff,
 		Why: "The process itself is overloaded in memory, disk queue or connections.",
 		Fix: "Retry with growing pauses, and give the node more resources or add a node."})
@@ -83,7 +83,7 @@ var (
 		Fix: "Keep receivers open instead of attaching for each message, and retry with pauses."})
 	ConnectionUnavailable = define(Code{ID: 503101, Name: "ConnectionUnavailable", Family: Hub, HTTP: 503, MQTT: Connack3, Retry: Backoff,
 		Why: "The node that holds the connection cannot be reached from the node that was asked.",
-		Fix: "Retry with pauses, and check the bus between the nodes with 'nave doctor'."})
+		Fix: "Retry with pauses, and check with 'nave status' on each node, and in its log, that it runs and reaches the bus."})
 	DeviceUnavailable = define(Code{ID: 503102, Name: "DeviceUnavailable", Family: Hub, HTTP: 503, MQTT: Connack3, Retry: Backoff,
 		Why: "The node that owns the device does not answer the other nodes.",
 		Fix: "Retry with pauses. The device moves when it reconnects to a healthy node."})
@@ -92,7 +92,7 @@ var (
 		Fix: "Start the configuration worker, or retry after the node has come up."})
 	GroupNotAvailable = define(Code{ID: 503202, Name: "GroupNotAvailable", Family: Hub, HTTP: 503, MQTT: Response, Retry: Backoff,
 		Why: "The store of device groups is not ready.",
-		Fix: "Retry after the node has come up, and run 'nave doctor' if it stays away."})
+		Fix: "Retry after the node has come up, and read the node's log if it stays away."})
 	HostingServiceNotAvailable = define(Code{ID: 503301, Name: "HostingServiceNotAvailable", Family: Hub, HTTP: 503, MQTT: Response, Retry: Backoff,
 		Why: "The external model resolver is down.",
 		Fix: "Start the resolver, or store the models in the hub."})

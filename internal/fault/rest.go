@@ -11,7 +11,7 @@ var (
 		Fix: "Let the hub generate the module's keys, or switch the requirement off."})
 	DeviceNotOnline = define(Code{ID: 404103, Name: "DeviceNotOnline", Family: Hub, HTTP: 404, MQTT: Response, Retry: Later,
 		Why: "The device is not connected, or it is connected but does not listen for direct methods.",
-		Fix: "Wait for the device or pass connectTimeoutInSeconds. 'nave device show ID' prints when it was last seen and what it subscribed to."})
+		Fix: "Wait for the device or pass connectTimeoutInSeconds. 'nave device show ID' prints when it was last there, and the error text which of the two is missing."})
 	GenericServerError = define(Code{ID: 500000, Name: "GenericServerError", Family: Hub, HTTP: 500, MQTT: Response, Retry: Backoff,
 		Why: "The fallback of the internal errors, for failures that have no number of their own.",
 		Fix: "Treat it as 500001: retry with pauses and search the log for the tracking id."})
@@ -20,7 +20,7 @@ var (
 		Fix: "Create the job again if its result is still needed."})
 	InvalidThrottleParameter = define(Code{ID: 500009, Name: "InvalidThrottleParameter", Family: Hub, HTTP: 500, MQTT: Response, Retry: Backoff,
 		Why: "A rate limit was configured with a value that makes no sense.",
-		Fix: "Correct the throttling settings. 'nave doctor' names the bad value."})
+		Fix: "Correct hub.throttling.rates. 'nave config show' prints what is in force."})
 	PartitionNotFound = define(Code{ID: 503003, Name: "PartitionNotFound", Family: Hub, HTTP: 503, AMQP: "amqp:not-found", MQTT: Response, Retry: Backoff,
 		Why: "A reader asked for a partition that does not exist or is not open yet. Never an HTTP answer.",
 		Fix: "Read the partition ids from the hub first. They count from 0."})

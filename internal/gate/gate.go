@@ -26,8 +26,9 @@ type PerDevice struct {
 // Options are what a gate is made with; the zero value is a hub of one unit S1
 // without limits.
 type Options struct {
-	Hub  string // host name, for the log
-	Tier Tier   // zero: S1 with one unit
+	Hub  string   // host name, for the log
+	Tier Tier     // zero: S1 with one unit
+	Ops  []string // names that the operations have; rules for others are refused. nil: rules may name anything
 
 	Throttling bool               // enforce the rates of hub-semantics 2.3; off by default
 	Rates      map[string]float64 // overrides per throttle key, per second; 0: by tier

@@ -87,10 +87,52 @@ func (g *Gate) checkRule(r *Rule) (*fault.Code, error) {
 	case !r.Until.IsZero() && !g.o.Now().Before(r.Until):
 		return nil, fault.ArgumentInvalid.New("until is %s, which has passed", r.Until.UTC().Format(time.RFC3339))
 	}
-	if _, err := path.Match(r.Op, ""); err != nil {
-		return nil, fault.ArgumentInvalid.New("op is %q, which is no valid pattern", r.Op)
+	return code, g.checkOp(r.Op)
+}
+
+// checkOp refuses a pattern that no operation of the hub fits: such a rule
+// would never strike.
+func (g *Gate) checkOp(pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return fault.ArgumentInvalid.New("op is %q, which is no valid pattern", pattern)
 	}
-	return code, nil
+	fits := func(name string) bool { return fits(pattern, name) }
+	if pattern == "" || g.o.Ops == nil || slices.ContainsFunc(g.o.Ops, fits) {
+		return nil
+	}
+	return fault.ArgumentInvalid.New("op is %q, which fits no operation of this hub, %s", pattern, closeOps(pattern, g.o.Ops))
+}
+
+// fits says whether a name is what a pattern means.
+func fits(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
+}
+
+// closeOps names the operations that a wrong pattern may have meant: those of
+// its noun or verb, in other letters too; else what there is, one pattern a noun.
+func closeOps(pattern string, ops []string) string {
+	noun, verb, _ := strings.Cut(strings.ToLower(pattern), ".")
+	var near, nouns []string
+	for _, op := range ops {
+		n, v, _ := strings.Cut(op, ".")
+		switch {
+		case alike(n, noun), v == verb, v == noun, fits(strings.ToLower(pattern), op):
+			near = append(near, op)
+		}
+		nouns = append(nouns, n+".*")
+	}
+	if near != nil {
+		slices.Sort(near)
+		return "close are " + strings.Join(near, ", ")
+	}
+	slices.Sort(nouns)
+	return "patterns for all of them are " + strings.Join(slices.Compact(nouns), ", ")
+}
+
+// alike says whether a may be b with a letter missing, wrong or too many.
+func alike(a, b string) bool {
+	return b != "" && a[0] == b[0] && max(len(a), len(b))-min(len(a), len(b)) <= 1
 }
 
 // nearMisses lists the codes that may have been meant.
@@ -170,11 +212,7 @@ func (r *rule) matches(on nave.ID, op *Op) bool {
 	if r.Device != "" && r.Device != on.Device || r.Module != "" && r.Module != on.Module {
 		return false
 	}
-	if r.Op == "" || r.Op == op.Name {
-		return true
-	}
-	ok, err := path.Match(r.Op, op.Name)
-	return err == nil && ok
+	return r.Op == "" || r.Op == op.Name || fits(r.Op, op.Name)
 }
 
 // strike returns the failure that the first rule asks for, or nil.

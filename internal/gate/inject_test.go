@@ -153,3 +153,31 @@ func TestSkip(t *testing.T) {
 	want(t, enter(g, &opPing, 0), fault.ServerBusy)
 	want(t, enter(g, &opPing, 0), nil)
 }
+
+// TestInjectOperation tries patterns on a gate that knows its operations: one
+// that fits none is refused with those that may have been meant.
+func TestInjectOperation(t *testing.T) {
+	g := open(t, gate.Options{Ops: []string{"telemetry.send", "twin.get", "twin.read", "c2d.send", "method.invoke"}})
+	for _, op := range []string{"", "*", "twin.get", "twin.*", "*.send", "t*", "tw??.read"} {
+		inject(t, g, gate.Rule{Code: 429001, Op: op})
+	}
+	g.Clear()
+	for op, text := range map[string]string{
+		"twn.*":         "close are twin.get, twin.read",
+		"TWIN.*":        "close are twin.get, twin.read",
+		"twin":          "close are twin.get, twin.read",
+		"twin.write":    "close are twin.get, twin.read",
+		"device.invoke": "close are method.invoke",
+		"send":          "close are c2d.send, telemetry.send",
+		"registry.*":    "patterns for all of them are c2d.*, method.*, telemetry.*, twin.*",
+		"[":             "no valid pattern",
+	} {
+		_, err := g.Inject(gate.Rule{Code: 429001, Op: op})
+		if e := want(t, err, fault.ArgumentInvalid); !strings.Contains(e.Text, text) {
+			t.Errorf("%q answers %q, expected is %q in it", op, e.Text, text)
+		}
+	}
+	if rules := g.Rules(); rules != nil {
+		t.Errorf("a refused rule is in force: %v", rules)
+	}
+}

@@ -42,7 +42,11 @@ func ParseMode(text string) (Mode, error) {
 			return m, nil
 		}
 	}
-	return "", fault.ArgumentInvalid.New("importMode is %q, allowed are %v", text, modes)
+	names := make([]string, len(modes))
+	for n, m := range modes {
+		names[n] = string(m)
+	}
+	return "", fault.ArgumentInvalid.New("importMode is %q, allowed are %s", brief(text), strings.Join(names, ", "))
 }
 
 // BulkItem is one entry of a bulk call.

@@ -25,11 +25,15 @@ var (
 // SendToDevice puts a message into the queue of m.On and sets its sequence
 // number. The checks follow hub-semantics 5.1 in their order.
 func (b *Backend) SendToDevice(ctx context.Context, m *nave.C2D) error {
+	return b.enqueue(ctx, m, &b.hub.o.Limits)
+}
+
+func (b *Backend) enqueue(ctx context.Context, m *nave.C2D, limits *nave.Limits) error {
 	h, size := b.hub, m.Size()
 	if err := b.enter(ctx, m.On, &opEnqueue, size); err != nil {
 		return err
 	}
-	limits, now := &h.o.Limits, h.now()
+	now := h.now()
 	if size > limits.C2D {
 		return fault.MessageTooLarge.Over("c2d.maxSize", limits.C2D, size, "the cloud-to-device message is too large")
 	}
@@ -287,21 +291,24 @@ func (h *Hub) unlock(id nave.ID, held map[string]int64) error {
 
 // Credit says how many more messages may be delivered to the line: below zero
 // as many as there are, zero none. Delivery starts at once, on goroutines of
-// the hub, in sequence order.
-func (l *Line) Credit(n int) {
+// the hub, in sequence order. The result is closed once what waits has been
+// delivered, as far as the credit goes; nil when nothing will be.
+func (l *Line) Credit(n int) <-chan struct{} {
 	l.speak()
 	l.mu.Lock()
 	l.credit = n
 	l.mu.Unlock()
-	l.pull()
+	return l.pull()
 }
 
-// pull starts a delivery run unless one is on its way or nothing may be sent.
-func (l *Line) pull() {
+// pull starts a delivery run unless one is on its way or nothing may be sent,
+// and returns what its end closes, nil without one.
+func (l *Line) pull() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.credit == 0 || l.closing.Load():
+		return nil
 	case l.run != nil:
 		l.again = true
 	default:
@@ -310,6 +317,7 @@ func (l *Line) pull() {
 			l.run = nil
 		}
 	}
+	return l.run
 }
 
 // deliver hands over messages until the queue or the credit is empty.

@@ -36,6 +36,15 @@ func (h *Hub) SetRegistered(f func(DeviceChange)) {
 // (RP-11).
 const SMSProperty = "connectivity-sms"
 
+// SendSMS is SendToDevice for a short message, which may be valid for longer
+// than c2d.maxTtl (connectivity-api SM-1).
+func (b *Backend) SendSMS(ctx context.Context, m *nave.C2D, validity time.Duration) error {
+	limits := b.hub.o.Limits
+	limits.C2DMaxTTL = max(limits.C2DMaxTTL, validity)
+	m.System.Expiry = b.hub.now().Add(validity)
+	return b.enqueue(ctx, m, &limits)
+}
+
 // SetSettled has f called when a cloud-to-device message with the application
 // property SMSProperty has ended: completed, or rejected, expired, purged or
 // given up. It is called after that is durable, in order, on the node that ended

@@ -90,6 +90,9 @@ func (b *Backend) Put(ctx context.Context, on nave.ID, p *nave.IdentityPatch, ma
 	if err := checkWritable(on); err != nil {
 		return nil, err
 	}
+	if err := p.Check(on, &b.hub.o.Limits); err != nil {
+		return nil, err
+	}
 	err = b.hub.db.Update(ctx, func(tx *store.Tx) error {
 		if match == "" {
 			i, err = b.hub.create(tx, on, p, nil)
@@ -121,6 +124,9 @@ func (h *Hub) create(tx *store.Tx, on nave.ID, p *nave.IdentityPatch, start *nav
 	}
 	i, err := p.Create(on, h.now(), &h.o.Limits)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.checkParent(tx, i, nil); err != nil {
 		return nil, err
 	}
 	if err := h.insert(tx, i, start); err != nil {
@@ -197,6 +203,9 @@ func (h *Hub) update(tx *store.Tx, on nave.ID, p *nave.IdentityPatch, match stri
 	}
 	i, err := p.Update(old, h.now(), &h.o.Limits)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.checkParent(tx, i, old); err != nil {
 		return nil, err
 	}
 	if i.Status == nave.Disabled && old.Status != nave.Disabled {

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -30,8 +32,10 @@ func (h *Hub) emit(source nave.Source, schema, op string, on nave.ID, body []byt
 		return
 	}
 	now := h.now()
+	var id [16]byte
+	rand.Read(id[:])
 	e := &nave.Event{Source: source, From: on, Enqueued: now, Message: nave.Message{Body: body,
-		System: nave.System{ContentType: "application/json", ContentEncoding: "utf-8", UserID: h.name, Schema: schema}}}
+		System: nave.System{CorrelationID: hex.EncodeToString(id[:]), ContentType: "application/json", ContentEncoding: "utf-8", UserID: h.name, Schema: schema}}}
 	e.SetApp("hubName", h.name, true)
 	e.SetApp("deviceId", on.Device, true)
 	if on.IsModule() {

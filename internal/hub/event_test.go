@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/nave-hub/nave"
+	"github.com/nave-hub/nave/internal/cred"
 	"github.com/nave-hub/nave/internal/fault"
 	"github.com/nave-hub/nave/internal/hub"
+	"github.com/nave-hub/nave/internal/store"
 )
 
 // events returns the next n events of the source, from the beginning.
@@ -64,7 +66,8 @@ func TestLifecycleEvents(t *testing.T) {
 	got := k.events(nave.DeviceLifecycle, 2)
 	for n, op := range []string{"createDeviceIdentity", "deleteDeviceIdentity"} {
 		e := got[n]
-		if app(e, "opType") != op || app(e, "deviceId") != "d1" || app(e, "hubName") != "hub" || e.System.Schema != "deviceLifecycleNotification" {
+		if app(e, "opType") != op || app(e, "deviceId") != "d1" || app(e, "hubName") != "hub" || e.System.Schema != "deviceLifecycleNotification" ||
+			e.System.CorrelationID == "" || n > 0 && e.System.CorrelationID == got[0].System.CorrelationID {
 			t.Errorf("event %d: %+v", n, e.Message)
 		}
 		if !json.Valid(e.Body) {
@@ -160,4 +163,38 @@ func TestTokenRunsOut(t *testing.T) {
 	if c := next[closed](t, d); c.why.Code != fault.IotHubUnauthorized {
 		t.Errorf("closed by %v", c.why)
 	}
+}
+
+// TestActivityOverHTTPS: a device that never connects shows when it was there
+// last (hub-semantics 14), also to who reads the store.
+func TestActivityOverHTTPS(t *testing.T) {
+	t.Parallel()
+	k := open(t)
+	i := k.put("d1", nave.IdentityPatch{})
+	before := k.now()
+	who, err := k.hub.Authenticate(ctx, cred.Claim{SAS: k.token("/devices/d1", i.Auth.Primary, "", time.Hour)}, i.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := k.hub.Connect(ctx, who, i.ID, hub.Arrival{Protocol: "https"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := k.Device(ctx, i.ID); err != nil || !got.Presence.Activity.IsZero() {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	sent := make(chan error, 1)
+	l.Send(&nave.Message{}, func(err error) { sent <- err })
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	got, err := k.Device(ctx, i.ID)
+	if err != nil || got.Presence.Activity.Before(before) || got.Presence.Connected || !got.Presence.Changed.IsZero() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	until(t, "the activity in the store", func() bool {
+		var stored *nave.Identity
+		err := k.db.Scope("hub.test").View(ctx, func(tx *store.Tx) (err error) { stored, err = tx.Identity(i.ID); return err })
+		return err == nil && !stored.Presence.Activity.Before(before.Truncate(100))
+	})
 }

@@ -47,25 +47,36 @@ func (b *Backend) TakeFeedback(ctx context.Context) (*FeedbackBatch, error) {
 func (b *Backend) NextFeedback(ctx context.Context) (*FeedbackBatch, error) {
 	for {
 		came := b.hub.feedbackSignal()
-		n, err := b.hub.feedbackWaits(ctx)
-		if err != nil {
-			return nil, err
-		}
-		pause := time.Duration(-1)
-		if n > 0 {
-			last := time.Unix(0, b.hub.feedbackAt.Load())
-			pause = b.hub.o.FeedbackEvery - b.hub.now().Sub(last)
-			if n >= feedbackBatch || pause <= 0 {
-				if batch, err := b.TakeFeedback(ctx); batch != nil || err != nil {
-					return batch, err
-				}
-				pause = -1
-			}
+		batch, pause, err := b.lookForFeedback(ctx)
+		if batch != nil || err != nil {
+			return batch, err
 		}
 		if err := await(ctx, came, pause); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// DueFeedback is NextFeedback that doesn't wait; nil when no message is due.
+func (b *Backend) DueFeedback(ctx context.Context) (*FeedbackBatch, error) {
+	batch, _, err := b.lookForFeedback(ctx)
+	return batch, err
+}
+
+// lookForFeedback leases a message that is due. When none is, pause tells in how
+// long the records that wait will be, below zero without any.
+func (b *Backend) lookForFeedback(ctx context.Context) (batch *FeedbackBatch, pause time.Duration, err error) {
+	n, err := b.hub.feedbackWaits(ctx)
+	if err != nil || n == 0 {
+		return nil, -1, err
+	}
+	last := time.Unix(0, b.hub.feedbackAt.Load())
+	pause = b.hub.o.FeedbackEvery - b.hub.now().Sub(last)
+	if n < feedbackBatch && pause > 0 {
+		return nil, pause, nil
+	}
+	batch, err = b.TakeFeedback(ctx)
+	return batch, -1, err
 }
 
 // await waits for the signal, for the pause unless it is below zero, or for the

@@ -89,6 +89,7 @@ type Hub struct {
 	inflight    map[nave.ID]int           // open method calls
 	arrivals    map[nave.ID]chan struct{} // closed when the identity starts to listen for methods
 	dirty       map[nave.ID]nave.Presence // presence not yet written
+	visits      map[nave.ID]time.Time     // activity over HTTPS not yet written
 	news        map[nave.ID]state         // connection states not yet published
 	played      map[nave.ID]played        // fault modes that devices asked for
 	waiting     chan struct{}             // closed when feedback arrives
@@ -106,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Hub, error) {
 	h := &Hub{
 		o: o, name: name, hosts: append([]string{o.Host}, o.Aliases...), db: o.DB, bus: o.Bus, gate: o.Gate,
 		routed: map[nave.Source]bool{}, seats: map[nave.ID]*seat{}, inflight: map[nave.ID]int{},
-		arrivals: map[nave.ID]chan struct{}{}, dirty: map[nave.ID]nave.Presence{}, news: map[nave.ID]state{},
+		arrivals: map[nave.ID]chan struct{}{}, dirty: map[nave.ID]nave.Presence{}, visits: map[nave.ID]time.Time{}, news: map[nave.ID]state{},
 		played: map[nave.ID]played{}, hints: map[nave.ID]whereabouts{}, inquiries: map[string]bool{}, waiting: make(chan struct{}),
 	}
 	for _, s := range o.Sources {

@@ -282,8 +282,17 @@ func (l *Line) Close(why *fault.Error) {
 	l.hub.Report("device.disconnect", l.id, why)
 }
 
-// touch notes activity, and the first sign of life for connection events.
-func (l *Line) touch() { l.active.Store(l.hub.now().UnixNano()) }
+// touch notes activity. A device that comes over HTTPS has no seat that would
+// remember it.
+func (l *Line) touch() {
+	now := l.hub.now()
+	l.active.Store(now.UnixNano())
+	if l.peer == nil {
+		l.hub.mu.Lock()
+		l.hub.visits[l.id] = now
+		l.hub.mu.Unlock()
+	}
+}
 
 func (l *Line) lastActive() time.Time {
 	if n := l.active.Load(); n != 0 {

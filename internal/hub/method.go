@@ -146,7 +146,7 @@ func (l *Line) invoke(ctx context.Context, c *nave.Call) (*nave.Reply, error) {
 	l.mu.Unlock()
 	defer l.forget(c.ID)
 	if err := l.peer.Invoke(c); err != nil {
-		return nil, fault.DeviceNotOnline.Wrap(err, "Timed out waiting for device to connect: the connection of %s is closing", l.id)
+		return nil, fault.DeviceNotOnline.Wrap(err, "Timed out waiting for device to connect: %s is connected but does not take the method %s", l.id, c.Method)
 	}
 	timeout := time.NewTimer(c.Timeout)
 	defer timeout.Stop()

@@ -62,6 +62,9 @@ func readRequest(m *nave.Message) (r request, ok bool) {
 			r.duration = seconds(p.Value)
 		}
 	}
+	if r.reason == "" {
+		r.reason = r.kind
+	}
 	_, closes := closers[r.kind]
 	_, refuses := refusers[r.kind]
 	return r, closes || refuses

@@ -38,11 +38,51 @@ func (h *Hub) PutPolicy(ctx context.Context, p nave.Policy) (nave.Policy, error)
 			return p, fault.ArgumentInvalid.Wrap(err, "a key of the policy %s is unusable: %v", p.Name, err)
 		}
 	}
-	if p.Name == "" || len(p.Name) > 64 || p.Rights == 0 {
-		return p, fault.ArgumentInvalid.New("a policy needs a name of 1 to 64 characters and at least one right")
+	if err := h.checkPolicy(&p); err != nil {
+		return p, err
 	}
 	err := h.db.Update(ctx, func(tx *store.Tx) error { return tx.PutPolicy(p) })
 	return p, h.authChanged(ctx, err)
+}
+
+// Bounds of the list of policies (service-api 1.2, hub-semantics 2.5).
+const (
+	maxPolicies        = 16
+	maxServicePolicies = 10 // of them with ServiceConnect
+	maxPolicyName      = 64
+)
+
+// checkPolicy judges name and rights, and whether one more policy has a place.
+func (h *Hub) checkPolicy(p *nave.Policy) error {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-@.", r)
+	}
+	switch {
+	case p.Name == "" || len(p.Name) > maxPolicyName || strings.ContainsFunc(p.Name, func(r rune) bool { return !plain(r) }):
+		return fault.ArgumentInvalid.New("%q is no name of a policy: 1 to %d ASCII letters, digits, '_', '-', '@' and '.'", brief(p.Name), maxPolicyName)
+	case p.Rights == 0:
+		return fault.ArgumentInvalid.New("the policy %s has no right, it needs at least one", p.Name)
+	}
+	all, service := 1, 0
+	if p.Rights.Has(nave.ServiceConnect) {
+		service = 1
+	}
+	for name, q := range *h.policies.Load() {
+		if name == p.Name {
+			continue
+		}
+		all++
+		if service > 0 && q.Rights.Has(nave.ServiceConnect) {
+			service++
+		}
+	}
+	switch {
+	case all > maxPolicies:
+		return fault.ArgumentInvalid.Over("policies", maxPolicies, all, "the hub has too many policies")
+	case service > maxServicePolicies:
+		return fault.ArgumentInvalid.Over("policies with ServiceConnect", maxServicePolicies, service, "the hub has too many policies with that right")
+	}
+	return nil
 }
 
 // DeletePolicy removes a policy; its tokens stop working at once. GenericNotFound

@@ -1,8 +1,12 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nave-hub/nave"
@@ -154,6 +158,7 @@ func (h *Hub) overlay(i *nave.Identity) *nave.Identity {
 	if fresh {
 		i.Presence = p
 	}
+	i.Presence.Activity = later(i.Presence.Activity, h.visits[i.ID])
 	if s := h.seats[i.ID]; s != nil {
 		for _, l := range s.holders {
 			if l != nil {
@@ -175,8 +180,12 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// flush writes changed presence to the store.
+// flush writes changed presence and activity to the store.
 func (h *Hub) flush(ctx context.Context) error {
+	return errors.Join(h.flushPresence(ctx), h.flushVisits(ctx))
+}
+
+func (h *Hub) flushPresence(ctx context.Context) error {
 	h.mu.Lock()
 	rows := make([]store.PresenceRow, 0, len(h.dirty))
 	for id, p := range h.dirty {
@@ -201,6 +210,38 @@ func (h *Hub) flush(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	return nil
+}
+
+// flushVisits writes the activity of HTTPS devices, in an order that is the
+// same on all nodes, as their transactions lock the rows one after another.
+func (h *Hub) flushVisits(ctx context.Context) error {
+	h.mu.Lock()
+	visits := maps.Clone(h.visits)
+	h.mu.Unlock()
+	if len(visits) == 0 {
+		return nil
+	}
+	err := h.db.Update(ctx, func(tx *store.Tx) (err error) {
+		for _, id := range slices.SortedFunc(maps.Keys(visits), compareIDs) {
+			err = errors.Join(err, tx.Activity(id, visits[id]))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, at := range visits {
+		if h.visits[id].Equal(at) {
+			delete(h.visits, id)
+		}
+	}
+	return nil
+}
+
+func compareIDs(a, b nave.ID) int {
+	return cmp.Or(strings.Compare(a.Device, b.Device), strings.Compare(a.Module, b.Module))
 }
 
 // expel ends the lines of an identity, and for a device those of its modules.

@@ -97,8 +97,10 @@ func (l *Line) accept(m *nave.Message) (*nave.Event, error) {
 	if m.System.Interface != "" && strings.EqualFold(m.System.Interface, securityAgent) {
 		return nil, nil
 	}
-	return &nave.Event{Message: *m, Source: nave.Telemetry, From: l.id, Generation: l.who.Generation,
-		Auth: l.who.Auth, Model: l.modelID(), Enqueued: l.hub.now()}, nil
+	e := &nave.Event{Message: *m, Source: nave.Telemetry, From: l.id, Generation: l.who.Generation,
+		Auth: l.who.Auth, Model: l.modelID(), Enqueued: l.hub.now()}
+	e.DropForged()
+	return e, nil
 }
 
 // speak notes that the device has said something: its connection is news now.

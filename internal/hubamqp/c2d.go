@@ -13,14 +13,24 @@ import (
 func (s *seat) prepareCommands(n *strand) {
 	n.PeerMax = 0 // device-protocols 3.5: some clients ask for less than a message may have, and yet take it
 	n.OnCredit = func(credit uint32, drain bool) {
-		s.credited(n, credit, drain)
+		s.credited(n, credit, false)
 		s.mu.Lock()
 		free := n.Link.Credit()
 		if len(n.waiting) > 0 {
 			free = 0
 		}
 		s.mu.Unlock()
-		s.line.Credit(int(min(free, 1<<30)))
+		delivered := s.line.Credit(int(min(free, 1<<30)))
+		switch {
+		case !drain:
+		case delivered == nil:
+			n.Drained()
+		default: // whoever drains gets what is in the queue first
+			s.c.work.Go(func() {
+				<-delivered
+				n.Drained()
+			})
+		}
 	}
 	n.OnDisposition = s.takeVerdict
 }

@@ -2,6 +2,7 @@ package hubamqp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nave-hub/nave"
@@ -188,16 +189,24 @@ func tokenText(m *amqp.Message) (string, error) {
 	return text, nil
 }
 
-// deleteToken drops the claims of the audience that the request names.
+// deleteToken drops the claims of the audience that the request names. Links of
+// services go once no other claim carries them.
 func (c *conn) deleteToken(m *amqp.Message) error {
 	name, _ := amqp.Text(m.ApplicationProperties.Get("name"))
+	if _, rest, ok := strings.Cut(name, "://"); ok {
+		name = rest
+	}
+	host, rest, _ := strings.Cut(strings.TrimSuffix(name, "/"), "/")
+	if c.hub.Answers(host) {
+		c.forget(func(m *claim) bool {
+			return m.on == nave.ID{} && !m.socket && !m.key && m.cred.Bearer == "" && strings.EqualFold(strings.Join(m.path, "/"), rest)
+		})
+	}
 	a := strings.Split(strings.Trim(name, "/"), "/")
 	for n, word := range a {
-		if !strings.EqualFold(word, "devices") {
-			continue
-		}
-		for _, on := range identities(a[n:]) {
-			c.forget(ownKey(on))
+		if strings.EqualFold(word, "devices") {
+			ids := identities(a[n:])
+			c.forget(func(m *claim) bool { return m.on != nave.ID{} && slices.Contains(ids, m.on) })
 		}
 	}
 	return nil

@@ -84,11 +84,15 @@ func (c *conn) take(key string, m *claim) error {
 	return nil
 }
 
-// forget drops the claim (delete-token).
-func (c *conn) forget(key string) {
+// forget drops the claims that which accepts (delete-token).
+func (c *conn) forget(which func(*claim) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.claims, key)
+	for key, m := range c.claims {
+		if which(m) {
+			delete(c.claims, key)
+		}
+	}
 }
 
 // newest returns the claims that want accepts, the latest first.

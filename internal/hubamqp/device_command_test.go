@@ -84,6 +84,32 @@ func listening(t *testing.T, k *navetest.Kit, a ...attachment) (*navetest.Device
 	return d, p.receiver(commands(d), a...), p
 }
 
+func TestCommandsDrained(t *testing.T) {
+	t.Parallel()
+	k := navetest.Start(t)
+	d, l, _ := listening(t, k, attachment{manual: true})
+	for n := range 3 {
+		sendTo(t, k, d, order(fmt.Sprint("m", n)))
+	}
+	for _, want := range []int{3, 0} {
+		l.Grant(10)
+		l.Drain()
+		select {
+		case <-l.back:
+		case <-within(t).Done():
+			t.Fatal("the credit does not come back")
+		}
+		if len(l.got) != want || l.Credit() != 0 {
+			t.Errorf("%d messages came before the credit was given back, want %d; %d credits are left", len(l.got), want, l.Credit())
+		}
+		for range len(l.got) {
+			in, _ := l.next()
+			in.Accept()
+		}
+		emptied(t, k, d)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	k := navetest.Start(t)

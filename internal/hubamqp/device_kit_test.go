@@ -176,6 +176,7 @@ type thread struct {
 	got  chan *amqp.Delivery
 	out  chan amqp.State
 	lent chan struct{}
+	back chan struct{} // the peer has answered a drain
 	gone chan error
 }
 
@@ -208,7 +209,7 @@ func (p *party) tryLink(role amqp.Role, address string, a ...attachment) (*threa
 		o.name = fmt.Sprintf("link-%d", names.n)
 		names.Unlock()
 	}
-	n := &thread{t: p.t, got: make(chan *amqp.Delivery, 1000), out: make(chan amqp.State, 1000), lent: make(chan struct{}, 1), gone: make(chan error, 1)}
+	n := &thread{t: p.t, got: make(chan *amqp.Delivery, 1000), out: make(chan amqp.State, 1000), lent: make(chan struct{}, 1), back: make(chan struct{}, 1), gone: make(chan error, 1)}
 	n.Link = &amqp.Link{Name: o.name, Role: role, SndMode: o.snd, RcvMode: o.rcv, Answer: o.props, ManualCredit: o.manual, MaxMessageSize: o.max,
 		Source: &amqp.Terminus{Address: address}, Target: &amqp.Terminus{Address: address},
 		OnDelivery: func(d *amqp.Delivery) { n.got <- d },
@@ -224,7 +225,8 @@ func (p *party) tryLink(role amqp.Role, address string, a ...attachment) (*threa
 			}
 			n.out <- st
 		},
-		OnDetach: func(cause error, _ []*amqp.Out) { n.gone <- cause },
+		OnDrained: func() { n.back <- struct{}{} },
+		OnDetach:  func(cause error, _ []*amqp.Out) { n.gone <- cause },
 	}
 	return n, o.session.Attach(within(p.t), n.Link)
 }

@@ -87,7 +87,7 @@ func appendAnnotations(b []byte, e *nave.Event) []byte {
 
 func propertiesOf(e *nave.Event) amqp.Properties {
 	s := &e.System
-	p := amqp.Properties{To: s.To, ContentType: amqp.Symbol(s.ContentType), ContentEncoding: amqp.Symbol(s.ContentEncoding)}
+	p := amqp.Properties{To: s.To, ContentType: amqp.Symbol(s.ContentType), ContentEncoding: amqp.Symbol(s.ContentEncoding), CreationTime: creationTime(s)}
 	if p.To == "" && e.Source == nave.Telemetry {
 		p.To = "/devices/" + e.From.Device
 		if e.From.Module != "" {

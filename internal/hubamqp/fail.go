@@ -5,21 +5,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/amqp"
 	"github.com/nave-hub/nave/internal/fault"
 )
 
-// trackingKey is where the info map of an error holds the tracking id.
-const trackingKey amqp.Symbol = "com.microsoft:tracking-id"
+// Keys of the info map of an error.
+const (
+	trackingKey amqp.Symbol = "com.microsoft:tracking-id"
+	codeKey     amqp.Symbol = "com.microsoft:error-code"
+)
 
 // condition turns a fault into what services and readers see of it: the
-// condition of service-api 7.3, the JSON text of device-protocols 0.4 and the
-// tracking id. It reports and logs.
+// condition of service-api 7.3, the JSON text with the member info and the map
+// of service-api 3.3. It reports and logs.
 func (c *conn) condition(op string, on nave.ID, err error) *amqp.Error {
 	e := c.record(op, on, err)
-	return encode(e, amqp.Symbol(e.Code.Condition()))
+	out := encode(e, amqp.Symbol(e.Code.Condition()))
+	out.Description = strings.TrimSuffix(string(errorBody(e)), "}") + `,"info":null}`
+	out.Info = append(out.Info, amqp.Pair{Key: codeKey, Value: int32(e.Code.ID)})
+	return out
 }
 
 // deviceCondition is condition for the links of devices, which name some
@@ -85,7 +92,7 @@ func (c *conn) refuse(l *amqp.Link, op string, on nave.ID, err error) {
 // brief shortens what a client sent for a text.
 func brief(s string) string {
 	if len(s) > 100 {
-		return s[:100] + "…"
+		return strings.ToValidUTF8(s[:100], "") + "…"
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nave-hub/nave"
@@ -28,6 +29,11 @@ type feedbackLink struct {
 	more   chan struct{} // credit may have come
 
 	settling queue
+
+	// Guarded by mu:
+	mu       sync.Mutex
+	draining bool
+	idle     bool // nothing was due when the pump looked last
 }
 
 func (c *conn) attachFeedback(l *amqp.Link) {
@@ -45,12 +51,7 @@ func (c *conn) attachFeedback(l *amqp.Link) {
 	}
 	f := &feedbackLink{c: c, l: l, b: b, more: make(chan struct{}, 1)}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
-	l.OnCredit = func(_ uint32, drain bool) {
-		if drain {
-			l.Drained()
-		}
-		wake(f.more)
-	}
+	l.OnCredit = f.credited
 	l.OnDisposition = f.disposed
 	l.OnDetach = func(_ error, lost []*amqp.Out) {
 		f.cancel()
@@ -85,20 +86,53 @@ func credited(ctx context.Context, l *amqp.Link, more <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
+// credited implements Link.OnCredit.
+func (f *feedbackLink) credited(_ uint32, drain bool) {
+	f.mu.Lock()
+	f.draining = drain
+	idle := f.idle
+	f.mu.Unlock()
+	if drain && idle {
+		f.l.Drained()
+	}
+	wake(f.more)
+}
+
 func (f *feedbackLink) pump() {
 	defer f.cancel()
 	for credited(f.ctx, f.l, f.more) {
-		batch, err := f.b.NextFeedback(f.ctx)
-		if err != nil {
+		batch, err := f.next()
+		switch {
+		case err != nil:
 			if f.ctx.Err() == nil {
 				f.l.Detach(f.c.condition(opFeedback, nave.ID{}, err))
 			}
 			return
-		}
-		if !f.send(batch) {
+		case batch != nil && !f.send(batch):
 			return
 		}
 	}
+}
+
+// next waits for a batch; nil when the receiver drains and none is due, which
+// gives its credit back.
+func (f *feedbackLink) next() (*hub.FeedbackBatch, error) {
+	if batch, err := f.b.DueFeedback(f.ctx); batch != nil || err != nil {
+		return batch, err
+	}
+	f.mu.Lock()
+	drained := f.draining
+	f.draining, f.idle = false, !drained
+	f.mu.Unlock()
+	if drained {
+		f.l.Drained()
+		return nil, nil
+	}
+	batch, err := f.b.NextFeedback(f.ctx)
+	f.mu.Lock()
+	f.idle = false
+	f.mu.Unlock()
+	return batch, err
 }
 
 // send hands the batch over; false when the link is over. A batch that finds no
@@ -150,11 +184,13 @@ func lockTag(lock string) []byte {
 
 // disposed settles a batch by the receiver's outcome. An answer is due when the
 // receiver settles second; it is accepted for an abandoned batch, too.
-func (f *feedbackLink) disposed(out *amqp.Out, state amqp.State, _ bool) {
+func (f *feedbackLink) disposed(out *amqp.Out, state amqp.State, settled bool) {
 	done := false
 	switch state.(type) {
-	case amqp.Received:
-		return
+	case nil, amqp.Received: // decides nothing, unless it is the last word
+		if !settled {
+			return
+		}
 	case amqp.Accepted, amqp.Rejected:
 		done = true
 	}

@@ -215,6 +215,37 @@ func TestFeedbackSettlement(t *testing.T) {
 	})
 }
 
+func TestFeedbackDrained(t *testing.T) {
+	k := navetest.Start(t, quick(time.Nanosecond))
+	b := service(t, k)
+	s := b.sender("/messages/devicebound")
+	d1 := k.Device("d1")
+	drained := make(chan struct{}, 1)
+	f := b.receiver(feedbackAddress, func(l *amqp.Link) {
+		l.ManualCredit = true
+		l.OnDrained = func() { drained <- struct{}{} }
+	})
+	for _, want := range []int{0, 1, 0} {
+		if want > 0 {
+			wantAccepted(t, s.message(asking("d1", "drained", "full")))
+			settle(t, k, d1, nave.Complete)
+		}
+		f.Grant(5)
+		f.Drain()
+		select {
+		case <-drained:
+		case <-within(t).Done():
+			t.Fatal("the credit does not come back")
+		}
+		if len(f.came) != want || f.Credit() != 0 {
+			t.Errorf("%d batches came before the credit was given back, want %d; %d credits are left", len(f.came), want, f.Credit())
+		}
+		for range len(f.came) {
+			f.next()
+		}
+	}
+}
+
 func TestFeedbackBatch(t *testing.T) {
 	k := navetest.Start(t, quick(time.Hour))
 	b := service(t, k)

@@ -130,14 +130,21 @@ func (c *conn) manage(b *hub.Backend, d *amqp.Delivery) {
 // verdict returns the status of an answer.
 func (c *conn) verdict(err error) amqp.Map {
 	if err == nil {
-		return amqp.Map{{Key: "status-code", Value: int32(200)}, {Key: "status-description", Value: "OK"}}
+		return statusOf(200, "OK")
 	}
 	e := c.record(opManage, nave.ID{}, err)
-	status, condition := int32(e.Code.HTTP), e.Code.Condition()
+	status := int32(e.Code.HTTP)
 	if e.Code == fault.PartitionNotFound {
 		status = 404 // service-api 4.3; the code's own 503 would be tried again
 	}
-	return amqp.Map{{Key: "status-code", Value: status}, {Key: "status-description", Value: e.Text}, {Key: "error-condition", Value: amqp.Symbol(condition)}}
+	return append(statusOf(status, e.Text), amqp.Pair{Key: "error-condition", Value: amqp.Symbol(e.Code.Condition())})
+}
+
+// statusOf names the status twice: the Event Hubs client for Python looks for
+// the text under its older name only (service-api 4.3).
+func statusOf(status int32, text string) amqp.Map {
+	return amqp.Map{{Key: "status-code", Value: status}, {Key: "status-description", Value: text},
+		{Key: "statusCode", Value: status}, {Key: "statusDescription", Value: text}}
 }
 
 // read carries out a READ.

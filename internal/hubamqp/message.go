@@ -101,7 +101,23 @@ func systemOf(s *nave.System, p *amqp.Properties) error {
 	if p.AbsoluteExpiryTime != 0 {
 		s.Expiry = p.AbsoluteExpiryTime.Time()
 	}
+	if p.CreationTime != 0 && s.Created == "" {
+		s.Created = nave.Format(p.CreationTime.Time())
+	}
 	return nil
+}
+
+// creationTime returns when a message was made, 0 when its sender has not said
+// so in a form that the property can carry.
+func creationTime(s *nave.System) amqp.Timestamp {
+	if s.Created == "" {
+		return 0
+	}
+	t, err := nave.ParseTime(s.Created)
+	if err != nil {
+		return 0
+	}
+	return amqp.NewTimestamp(t)
 }
 
 // eachText calls f for the entries of a map section as texts.
@@ -255,7 +271,7 @@ func parseBatch(b []byte) (batch []*nave.Message, err error) {
 // (device-protocols 3.7).
 func appendCommand(b []byte, c *nave.C2D, lock amqp.UUID) ([]byte, error) {
 	s := &c.System
-	p := &amqp.Properties{To: s.To, ContentType: amqp.Symbol(s.ContentType), ContentEncoding: amqp.Symbol(s.ContentEncoding)}
+	p := &amqp.Properties{To: s.To, ContentType: amqp.Symbol(s.ContentType), ContentEncoding: amqp.Symbol(s.ContentEncoding), CreationTime: creationTime(s)}
 	if p.To == "" {
 		p.To = "/devices/" + c.On.Device + "/messages/devicebound"
 		if c.On.IsModule() {

@@ -3,6 +3,7 @@ package hubamqp
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/nave-hub/nave"
 	"github.com/nave-hub/nave/internal/amqp"
@@ -82,6 +83,53 @@ func TestAddress(t *testing.T) {
 			if got.ids[i] != want.ids[i] {
 				t.Errorf("%q: %+v", text, got.ids)
 			}
+		}
+	}
+}
+
+// What a sender says about when it made a message reaches who reads it.
+func TestCreationTime(t *testing.T) {
+	at := amqp.Timestamp(1600000000123)
+	sent, err := (&amqp.Message{Properties: &amqp.Properties{To: "/devices/d/messages/devicebound", CreationTime: at}, Data: [][]byte{{1}}}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	creation := func(b []byte, err error) amqp.Timestamp {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := amqp.ParseMessage(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Properties.CreationTime
+	}
+	m, err := parseMessage(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := creation(appendEvent(nil, &nave.Event{Message: *m, Source: nave.Telemetry}, nil), nil); got != at {
+		t.Errorf("a reader of events gets %d, want %d", got, at)
+	}
+	c, _, err := readC2D(&amqp.Delivery{Payload: sent, Size: len(sent)}, 1<<16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := creation(appendCommand(nil, c, amqp.UUID{})); got != at {
+		t.Errorf("a device gets %d, want %d", got, at)
+	}
+	m.System.Created = "yesterday"
+	if got := creation(appendEvent(nil, &nave.Event{Message: *m, Source: nave.Telemetry}, nil), nil); got != 0 {
+		t.Errorf("a text that is no time becomes %d", got)
+	}
+}
+
+// A text is shortened between characters, as AMQP strings are UTF-8.
+func TestBrief(t *testing.T) {
+	for n := range 4 {
+		if got := brief(strings.Repeat("x", 97+n) + "ü€😀"); !utf8.ValidString(got) || len(got) < 97 {
+			t.Errorf("%q", got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package hubamqp
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -10,27 +11,45 @@ import (
 	"github.com/nave-hub/nave/internal/fault"
 )
 
-// selector is the name and descriptor of the one filter that readers set.
-const selector = "apache.org:selector-filter:string"
+// The one filter that readers set: its name, which is also its descriptor, and
+// the number that some write in place of that.
+const (
+	selector            = "apache.org:selector-filter:string"
+	selectorCode uint64 = 0x0000468c00000004
+)
 
 const annotationPrefix = "amqp.annotation."
 
 // parseFilter returns where a reader starts, given the filters of its source;
 // without a selector at the first event (service-api 4.4). The selector's value
-// is a string, described or not.
+// is a string; what is not described as one goes by its name.
 func parseFilter(filters amqp.Map) (nave.Position, error) {
-	v, ok := filters.Find(selector)
+	v, ok := findSelector(filters)
 	if !ok {
 		return nave.Position{}, nil
-	}
-	if d, described := v.(amqp.Described); described {
-		v = d.Value
 	}
 	text, ok := amqp.Text(v)
 	if !ok {
 		return nave.Position{}, fault.ArgumentInvalid.New("the filter %s is no string", selector)
 	}
 	return parsePosition(text)
+}
+
+// findSelector returns the value of the selector. Clients choose the name of a
+// filter, Proton's Selector for one calls it selector; the descriptor says what
+// it is.
+func findSelector(filters amqp.Map) (any, bool) {
+	for i := range filters {
+		d, ok := filters[i].Value.(amqp.Described)
+		if name, _ := amqp.Text(d.Descriptor); ok && (name == selector || d.Descriptor == any(selectorCode)) {
+			return d.Value, true
+		}
+	}
+	v, ok := filters.Find(selector)
+	if d, described := v.(amqp.Described); described {
+		v = d.Value
+	}
+	return v, ok
 }
 
 // parsePosition reads NAME > 'VALUE' or NAME >= 'VALUE'; case and blanks do not
@@ -75,15 +94,10 @@ func parsePosition(text string) (nave.Position, error) {
 }
 
 func numbered(n int64, inclusive bool) nave.Position {
-	switch {
-	case n < 0 || n == 0 && inclusive:
-		return nave.Position{}
-	case inclusive:
-		return nave.Position{At: n}
-	case n == 0:
-		return nave.Position{At: 1}
+	if !inclusive && n < math.MaxInt64 {
+		n++
 	}
-	return nave.Position{After: n}
+	return nave.Position{From: max(n, 0)}
 }
 
 func badPosition(text string) error {

@@ -14,15 +14,15 @@ func TestParsePosition(t *testing.T) {
 		"amqp.annotation.x-opt-offset > '-1'":                        {},
 		"amqp.annotation.x-opt-offset > '@latest'":                   {Latest: true},
 		"amqp.annotation.x-opt-offset >= \"@LATEST\"":                {Latest: true},
-		"amqp.annotation.x-opt-offset > '1234'":                      {After: 1234},
-		"amqp.annotation.x-opt-offset >= 1234":                       {At: 1234},
-		"AMQP.Annotation.X-Opt-Sequence-Number>'5'":                  {After: 5},
+		"amqp.annotation.x-opt-offset > '1234'":                      {From: 1235},
+		"amqp.annotation.x-opt-offset >= 1234":                       {From: 1234},
+		"AMQP.Annotation.X-Opt-Sequence-Number>'5'":                  {From: 6},
 		"amqp.annotation.x-opt-sequence-number >= '0'":               {},
-		"amqp.annotation.x-opt-sequence-number > '0'":                {At: 1},
+		"amqp.annotation.x-opt-sequence-number > '0'":                {From: 1},
 		"amqp.annotation.x-opt-enqueued-time > '1609459200000'":      {Since: time.UnixMilli(1609459200001).UTC()},
 		"amqp.annotation.x-opt-enqueued-time >= '1609459200000'":     {Since: time.UnixMilli(1609459200000).UTC()},
 		"amqp.annotation.x-opt-enqueued-time > '-62135596800000'":    {},
-		"  amqp.annotation.x-opt-offset   >   '9223372036854775807'": {After: 1<<63 - 1},
+		"  amqp.annotation.x-opt-offset   >   '9223372036854775807'": {From: 1<<63 - 1},
 	} {
 		if got, err := parsePosition(text); got != want || err != nil {
 			t.Errorf("%s: %+v %v, want %+v", text, got, err, want)
@@ -34,8 +34,27 @@ func TestParsePosition(t *testing.T) {
 			t.Errorf("%q is read as %+v", text, got)
 		}
 	}
-	if _, err := parseFilter(amqp.Map{{Key: amqp.Symbol(selector), Value: int32(1)}}); err == nil {
-		t.Error("a number is taken for a selector")
+	for _, v := range []any{int32(1), amqp.Described{Descriptor: amqp.Symbol(selector), Value: int32(1)}} {
+		if _, err := parseFilter(amqp.Map{{Key: amqp.Symbol(selector), Value: v}}); err == nil {
+			t.Error("a number is taken for a selector")
+		}
+	}
+}
+
+// A filter is what its descriptor says, whatever it is called.
+func TestParseFilter(t *testing.T) {
+	const text = "amqp.annotation.x-opt-offset > '7'"
+	want := nave.Position{From: 8}
+	for n, f := range []amqp.Pair{
+		{Key: amqp.Symbol(selector), Value: text},
+		{Key: amqp.Symbol(selector), Value: amqp.Described{Descriptor: selectorCode, Value: text}},
+		{Key: amqp.Symbol("selector"), Value: amqp.Described{Descriptor: amqp.Symbol(selector), Value: text}},
+		{Key: amqp.Symbol("mine"), Value: amqp.Described{Descriptor: selectorCode, Value: text}},
+	} {
+		other := amqp.Pair{Key: amqp.Symbol("other"), Value: amqp.Described{Descriptor: amqp.Symbol("other"), Value: "amqp.annotation.x-opt-offset > '1'"}}
+		if got, err := parseFilter(amqp.Map{other, f}); got != want || err != nil {
+			t.Errorf("%d: %+v %v, want %+v", n, got, err, want)
+		}
 	}
 }
 
@@ -47,7 +66,7 @@ func FuzzParsePosition(f *testing.F) {
 		if err != nil && p != (nave.Position{}) {
 			t.Errorf("%q gives %+v and %v", text, p, err)
 		}
-		if p.After < 0 || p.At < 0 {
+		if p.From < 0 {
 			t.Errorf("%q gives %+v", text, p)
 		}
 	})

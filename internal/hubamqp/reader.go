@@ -51,7 +51,7 @@ type reader struct {
 	events  *hub.EventReader
 	metrics *metrics // nil unless the receiver wants them
 	buf     []byte
-	given   int64 // sequence number of the newest event sent, 0 before the first
+	behind  int64 // sequence number behind the newest event sent, 0 before the first
 	owed    bool  // events are there that a receiver which drains has to get
 
 	// Guarded by mu:
@@ -123,7 +123,7 @@ func noEntity(name string) error {
 // parsePartition reads a partition id, of which there are n.
 func parsePartition(text string, n int) (int, error) {
 	p, err := strconv.Atoi(text)
-	if err != nil || p < 0 || p >= n {
+	if err != nil || p < 0 || p >= n || text != strconv.Itoa(p) {
 		return 0, fault.PartitionNotFound.New("the partition %q does not exist, the hub has 0 to %d", brief(text), n-1)
 	}
 	return p, nil
@@ -210,7 +210,7 @@ func (r *reader) pump() {
 			if !r.send(e) {
 				return
 			}
-			r.given, r.owed = e.Seq, false
+			r.behind, r.owed = e.Seq+1, false
 		}
 	}
 }
@@ -228,10 +228,10 @@ func (r *reader) owes() bool {
 	switch {
 	case err != nil:
 		return false
-	case r.given == 0 && (r.from.Latest || info.LastEnqueued.Before(r.from.Since)):
+	case r.behind == 0 && (r.from.Latest || info.LastEnqueued.Before(r.from.Since)):
 		return false
 	}
-	return info.Last > max(r.given, r.from.After, r.from.At-1)
+	return info.Last >= max(r.behind, r.from.From)
 }
 
 // next waits for events, while the receiver drains only for a moment.

@@ -132,9 +132,6 @@ func readC2DSection(m *nave.Message, s amqp.Section) error {
 			return err
 		}
 		m.System.To = p.To
-		if p.CreationTime != 0 {
-			m.System.Created = nave.Format(p.CreationTime.Time())
-		}
 		return systemOf(&m.System, &p)
 	case amqp.SectionApplicationProperties:
 		ack := ""

@@ -51,6 +51,9 @@ func rejection(t testing.TB, st amqp.State) (e *amqp.Error, code int) {
 	if id, _ := r.Error.Info.Get("com.microsoft:tracking-id").(string); id == "" {
 		t.Errorf("the error has no tracking id")
 	}
+	if n := r.Error.Info.Get("com.microsoft:error-code"); n != int32(body.ErrorCode) || !strings.HasSuffix(r.Error.Description, `,"info":null}`) {
+		t.Errorf("the error's code is %v, the description %s", n, r.Error.Description)
+	}
 	return r.Error, body.ErrorCode
 }
 
@@ -96,6 +99,22 @@ func TestServiceConnection(t *testing.T) {
 		dialBack(t, k, plain("iothubowner", p.Primary)).receiver("hub/ConsumerGroups/$Default/Partitions/0")
 		if _, err := tryBack(t, k, plain("iothubowner", cred.NewKey())); err == nil {
 			t.Error("another key is let in")
+		}
+	})
+	t.Run("a deleted token carries no link", func(t *testing.T) {
+		b := dialBack(t, k)
+		cbs := b.node("$cbs")
+		cbs.put(k.Policy("service"))
+		f := b.receiver(feedbackAddress)
+		if status, text := cbs.put("", func(m *amqp.Message) { m.ApplicationProperties[0].Value = "delete-token" }); status != 200 {
+			t.Errorf("the answer is %d %s", status, text)
+		}
+		_, err := b.trySender("/messages/devicebound")
+		if e := condition(t, err); e.Condition != amqp.UnauthorizedAccess {
+			t.Errorf("condition is %v", e)
+		}
+		if e := ended(t, f.gone); e.Condition != amqp.UnauthorizedAccess {
+			t.Errorf("the link that was there ended with %v", e)
 		}
 	})
 	t.Run("SVC-210 attach before any token", func(t *testing.T) {

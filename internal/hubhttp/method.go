@@ -27,7 +27,7 @@ func invokeMethod(c *call) error {
 	if err := c.checkType(); err != nil {
 		return err
 	}
-	b, err := c.body(c.hub.Limits().Method+envelope, "method.maxPayload", fault.MessageTooLarge)
+	b, err := c.body(c.hub.Limits().Method+envelope, "method.maxPayload + 65536", fault.MessageTooLarge)
 	if err != nil {
 		return err
 	}

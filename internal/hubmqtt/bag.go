@@ -35,20 +35,21 @@ func parseBag(bag string, m *nave.Message) error {
 // setApp is Message.SetApp for many properties: past a handful it keeps an
 // index, as a topic has room for thousands.
 func setApp(m *nave.Message, index map[string]int, p nave.Property) map[string]int {
-	if len(m.App) < 16 {
+	if index == nil && len(m.App) < 16 {
 		m.SetApp(p.Name, p.Value, p.HasValue)
 		return nil
 	}
 	if index == nil {
 		index = make(map[string]int, 2*len(m.App))
 		for n := range m.App {
-			index[m.App[n].Name] = n
+			index[strings.ToLower(m.App[n].Name)] = n
 		}
 	}
-	if n, twice := index[p.Name]; twice {
+	folded := strings.ToLower(p.Name)
+	if n, twice := index[folded]; twice {
 		m.App[n] = p
 	} else {
-		index[p.Name] = len(m.App)
+		index[folded] = len(m.App)
 		m.App = append(m.App, p)
 	}
 	return index

@@ -141,9 +141,11 @@ func TestSystemProperties(t *testing.T) {
 	})
 	t.Run("DEV-091 property of the hub", func(t *testing.T) {
 		a := w.register(t, "", nil)
-		if e := w.sent(t, a, "messages/events/iothub-connection-device-id=other"); e.From != a.ID {
+		e := w.sent(t, a, "messages/events/iothub-connection-device-id=other&k=v&IoTHub-Message-Source=x&dt-dataschema=y")
+		if e.From != a.ID || e.Source != nave.Telemetry || e.Model != "" || len(e.App) != 1 {
 			t.Errorf("stored %+v", e)
 		}
+		value(t, e, "k", "v")
 	})
 }
 

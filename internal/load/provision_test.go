@@ -106,6 +106,30 @@ func TestProvisionFleet(t *testing.T) {
 	}
 }
 
+// TestProvisionFleetEnds cuts a fleet off while the service is at work: what it
+// may assign all the same is told, so that it can be taken back.
+func TestProvisionFleetEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var begun atomic.Int64
+	p := provisioner(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "300")
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprint(w, `{"operationId":"op","status":"assigning"}`)
+		if begun.Add(1) == 4 {
+			cancel()
+		}
+	}, 4)
+	devices := load.NewEnrolment(p, load.Devices("f-", 4), 8).Run(ctx)
+	if len(devices) != 4 {
+		t.Fatalf("%+v", devices)
+	}
+	for _, d := range devices {
+		if d.Host != "" || d.Registration == "" {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
 func TestProvisionEnds(t *testing.T) {
 	p := provisioner(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "300")

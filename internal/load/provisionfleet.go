@@ -44,7 +44,8 @@ func NewEnrolment(p *Provisioner, devices []Device, window int) *Enrolment {
 }
 
 // Run registers all devices, each as a device of the field does: it obeys every pause that the service asks for. It returns those that were
-// assigned, with their hubs and the ids they have there.
+// assigned, with their hubs and the ids they have there; and without Host those
+// whose registration ctx has cut off, which the service may have assigned all the same.
 func (e *Enrolment) Run(ctx context.Context) []Device {
 	at := make([]Device, len(e.devices))
 	each(ctx, len(e.devices), e.window, nil, func(ctx context.Context, i int) error {
@@ -59,7 +60,9 @@ func (e *Enrolment) Run(ctx context.Context) []Device {
 			e.mu.Unlock()
 		case err == nil:
 			e.failed.add(fmt.Errorf("%s: the registration ended %s: %d %s", d.ID, a.Status, a.Code, a.Message))
-		case ctx.Err() == nil:
+		case ctx.Err() != nil:
+			at[i] = Device{ID: d.ID, Key: d.Key, Registration: d.ID}
+		default:
 			e.failed.add(fmt.Errorf("%s: %w", d.ID, err))
 		}
 		return nil

@@ -197,6 +197,24 @@ func TestRefuseV5(t *testing.T) {
 	}
 }
 
+// TestLevel5In311: whoever writes level 5 into a packet of 3.1.1 gets an answer
+// that can be read.
+func TestLevel5In311(t *testing.T) {
+	t.Run("DEV-058 level 5 in the form of 3.1.1", func(t *testing.T) {
+		client, server := socket(t, true)
+		if _, err := client.Write([]byte("\x10\x14\x00\x04MQTT\x05\xc2\x00\x3c\x00\x02d1\x00\x01u\x00\x01p")); err != nil {
+			t.Fatal(err)
+		}
+		_, c, err := mqtt.Accept(server, modern)
+		if err != mqtt.ErrVersion || c.Level != 5 || c.ClientID != "" {
+			t.Error(c, err)
+		}
+		if got, err := io.ReadAll(client); string(got) != "\x20\x02\x00\x01" || err != nil {
+			t.Errorf("%x, %v", got, err)
+		}
+	})
+}
+
 func TestDisconnectV5(t *testing.T) {
 	sub := []mqtt.Subscription{{Filter: "a"}}
 	for _, v := range []struct {

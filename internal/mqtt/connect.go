@@ -44,6 +44,31 @@ func parseConnect(body []byte, versions Version) (*Connect, error) {
 	if !versions.speaks(c) {
 		return c, ErrVersion
 	}
+	err := c.parseRest(f)
+	switch {
+	case err == nil && c.Properties != nil && c.Properties.AuthMethod != "":
+		return c, ErrAuthMethod
+	case err == nil:
+		return c, nil
+	case c.Level == 5 && isOld(body):
+		return &Connect{Protocol: c.Protocol, Level: c.Level}, ErrVersion
+	case c.Level == 5:
+		return c, err
+	}
+	return nil, err
+}
+
+// isOld says whether a CONNECT that claims MQTT 5.0 has the form of 3.1.1: its client cannot read an answer of MQTT 5.0.
+func isOld(body []byte) bool {
+	f := &fields{b: body, name: "CONNECT"}
+	c := &Connect{Protocol: f.text("the protocol name")}
+	f.byte("the protocol level")
+	c.Level = 4
+	return c.parseRest(f) == nil && c.ClientID != "" // without one it is more likely a packet of MQTT 5.0 that is cut off
+}
+
+// parseRest reads what follows the protocol level.
+func (c *Connect) parseRest(f *fields) error {
 	flags := f.byte("the flags")
 	if f.err == nil {
 		checkConnectFlags(f, flags, c.Level)
@@ -70,16 +95,7 @@ func parseConnect(body []byte, versions Version) (*Connect, error) {
 	if c.HasPassword = flags&flagPassword != 0; c.HasPassword {
 		c.Password = f.bytes("the password")
 	}
-	err := f.end()
-	switch {
-	case err == nil && c.Properties != nil && c.Properties.AuthMethod != "":
-		return c, ErrAuthMethod
-	case err == nil:
-		return c, nil
-	case c.Level == 5:
-		return c, err
-	}
-	return nil, err
+	return f.end()
 }
 
 func checkConnectFlags(f *fields, flags, level byte) {

@@ -20,7 +20,8 @@ type relay struct {
 	mu         sync.Mutex
 	to         *mqtt.Conn
 	from       []mqtt.Publish
-	subscribed chan byte // the level, once somebody has
+	subscribed chan byte  // the level, once somebody has
+	passed     chan error // of each message
 }
 
 type relayed struct {
@@ -43,7 +44,9 @@ func (h *relayed) Publish(p *mqtt.Publish, ack mqtt.Ack) error {
 	if out.QoS > 0 {
 		out.ID = uint16(len(h.r.from))
 	}
-	return h.r.to.Publish(&out)
+	err := h.r.to.Publish(&out)
+	h.r.passed <- err
+	return err
 }
 
 func (h *relayed) Subscribe(subs []mqtt.Subscription) ([]byte, error) {
@@ -127,7 +130,7 @@ func TestMosquitto(t *testing.T) {
 	for _, version := range []string{"mqttv311", "mqttv5"} {
 		t.Run(version, func(t *testing.T) {
 			v5 := version == "mqttv5"
-			r := &relay{subscribed: make(chan byte, 1)}
+			r := &relay{subscribed: make(chan byte, 1), passed: make(chan error, 6)}
 			port := r.listen(t)
 			sub := exec.Command("mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-V", version, "-i", "listener", "-q", "1", "-t", "up/#", "-C", "6", "-W", "60", "-F", "%t %q %p")
 			var got bytes.Buffer
@@ -147,6 +150,14 @@ func TestMosquitto(t *testing.T) {
 			for _, args := range [][]string{{"-q", "0", "-m", "zero"}, {"-q", "1", "-m", "one"}, {"-q", "1", "-m", large}} {
 				if out, err := mosquitto(t, port, "mosquitto_pub", append([]string{"-V", version, "-t", "up/" + version}, args...)...); err != nil {
 					t.Fatalf("%s, %v", out, err)
+				}
+				select { // at QoS 0 nobody tells the publisher
+				case err := <-r.passed:
+					if err != nil {
+						t.Fatal(err)
+					}
+				case <-time.After(patience):
+					t.Fatal("the message is not passed on")
 				}
 			}
 			lines := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", port, "-V", version, "-q", "1", "-t", "up/lines", "-l")

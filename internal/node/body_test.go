@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -31,13 +32,13 @@ func TestSlowBody(t *testing.T) {
 	ended := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := 50 * time.Millisecond
-		if r.URL.Path == "/wait" {
+		if r.URL.Path == "/wait" || r.URL.Path == "/expect" {
 			limit = patience
 		}
 		h := &hurried{ResponseWriter: w}
-		node.Hurry(h, r, limit)
+		r = node.Hurry(h, r, limit)
 		switch r.URL.Path {
-		case "/unread":
+		case "/unread", "/expect":
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		case "/read":
@@ -66,6 +67,11 @@ func TestSlowBody(t *testing.T) {
 	if text, err := io.ReadAll(send("/unread", "a")); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 401") {
 		t.Errorf("a body that nobody reads: %q, %v", text, err)
 	}
+	nc := send("/expect HTTP/1.1\r\nExpect: 100-continue\r\nX-Rest:", "")
+	if line, err := bufio.NewReader(nc).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 401") {
+		t.Errorf("a body that waits for 100 Continue: %q, %v", line, err)
+	}
+	nc.Close()
 	send("/read", "a")
 	if err := await(t, ended, "end of the read"); err == nil {
 		t.Error("a body that does not come was read")

@@ -46,7 +46,7 @@ func (n *Node) openConsole(address string) error {
 		n.log.Warn("the console gets a new token", "node", n.name, "err", err)
 	}
 	if plate.Token == "" {
-		plate.Token = rand.Text()
+		plate.Token, n.first = rand.Text(), true
 	}
 	plate.URL = "http://" + l.Addr().String()
 	if text, err = json.Marshal(plate); err == nil {

@@ -168,7 +168,7 @@ func (n *Node) serveHTTP(ctx context.Context) http.Handler {
 			s.firmware.ServeHTTP(w, r) // with a limit of its own for the body
 			return
 		}
-		hurry(w, r, bodyTimeout)
+		r = hurry(w, r, bodyTimeout)
 		switch {
 		case n.dpsRequest(r):
 			n.serveDPS(ctx, w, r)

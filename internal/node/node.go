@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +59,7 @@ type Node struct {
 	conf    *Config
 	name    string
 	version string
+	folder  *os.File // the data folder, locked
 	log     *slog.Logger
 	now     func() time.Time
 	db      *store.DB
@@ -67,6 +69,7 @@ type Node struct {
 	dps     *provisioning // nil when it is off
 	sims    *connectivity
 	notes   []string
+	first   bool // the console opens for the first time
 	recent  *console.Recent
 	stop    context.CancelFunc
 	servers []*http.Server
@@ -97,6 +100,9 @@ func (n *Node) start(ctx context.Context) (err error) {
 	if err = os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("the data folder: %w", err)
 	}
+	if n.folder, err = lockFolder(c.Data); err != nil {
+		return err
+	}
 	if n.name, err = nodeName(c); err != nil {
 		return err
 	}
@@ -115,7 +121,7 @@ func (n *Node) start(ctx context.Context) (err error) {
 		dir = filepath.Join(c.Data, "log")
 	}
 	if n.bus, err = bus.Open(ctx, bus.Options{Dir: dir, URL: c.Bus, Replicas: c.Replicas, Node: n.name, Now: n.now, Log: n.log}); err != nil {
-		return err
+		return busError(c, err)
 	}
 	for i, h := range c.hubs() {
 		s, err := n.openHub(ctx, h, i == 0)
@@ -132,6 +138,20 @@ func (n *Node) start(ctx context.Context) (err error) {
 	}
 	return n.listen(ctx)
 }
+
+// ErrInUse is in the error of Start when another node runs with the data folder.
+var ErrInUse = errors.New("another hub runs with it")
+
+// busError says which servers it is about.
+func busError(c *Config, err error) error {
+	if c.Bus == "" {
+		return err
+	}
+	return fmt.Errorf("the bus %s: %w", userInfo.ReplaceAllString(c.Bus, "://…@"), err)
+}
+
+// userInfo is the part of a URL that may hold a password.
+var userInfo = regexp.MustCompile(`://[^@/,]*@`)
 
 // nodeName returns the configured name, or the one made at the first start.
 func nodeName(c *Config) (string, error) {
@@ -164,7 +184,7 @@ func (n *Node) openHub(ctx context.Context, c *Hub, first bool) (*site, error) {
 	db := n.db.Scope(strings.ToLower(c.Host))
 	s := &site{conf: c}
 	s.gate, err = gate.New(ctx, gate.Options{Hub: c.Host, Tier: gate.Tier{SKU: c.SKU, Units: c.Units}, Throttling: c.Throttling.Enabled,
-		Rates: c.Throttling.Rates, Quota: c.Quota.Daily, EnforceQuota: c.Quota.Enforce, DB: db, Now: n.now, Log: n.log})
+		Rates: c.Throttling.Rates, Quota: c.Quota.Daily, EnforceQuota: c.Quota.Enforce, Ops: Operations(), DB: db, Now: n.now, Log: n.log})
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +346,9 @@ func (n *Node) Close() error {
 	if n.db != nil {
 		errs = append(errs, n.db.Close())
 	}
+	if n.folder != nil {
+		errs = append(errs, n.folder.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -337,6 +360,9 @@ func (n *Node) Address(listener string) string { return n.listening.address(list
 
 // Notes returns what whoever started the node should know.
 func (n *Node) Notes() []string { return n.notes }
+
+// First says whether the node has opened its console for the first time.
+func (n *Node) First() bool { return n.first }
 
 // Hubs returns the hubs in the order of the configuration.
 func (n *Node) Hubs() (all []*hub.Hub) {

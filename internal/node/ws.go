@@ -55,7 +55,20 @@ func upgrade(w http.ResponseWriter, r *http.Request, protocols ...string) (nc ne
 		return nil, ""
 	}
 	ws.SetReadLimit(wsReadLimit)
+	ws.SetPingHandler(func(text string) error { return pong(ws, text) })
 	return &wsConn{ws: ws}, protocol
+}
+
+// pong answers a ping. A write that runs out of time breaks TLS for good, so it
+// gets as long as a handshake; what ends the connection is its own reading or
+// writing.
+func pong(ws *websocket.Conn, text string) error {
+	err := ws.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(wsTimeout))
+	var late net.Error
+	if errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &late) {
+		return nil
+	}
+	return err
 }
 
 // wsConn is a WebSocket as a byte stream: messages are concatenated. One

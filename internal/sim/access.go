@@ -281,14 +281,15 @@ type TaskStatistics struct {
 	InProgress int `json:"inProgress"`
 }
 
-// TaskItem is the outcome for one product.
+// TaskItem is the outcome for one product, which is named by its id or, when it
+// is unknown, by what the request has called it.
 type TaskItem struct {
-	ProductID  string `json:"productId,omitempty"`
-	ICCID      string `json:"iccid,omitempty"`
-	State      string `json:"state"`
-	StatusCode int    `json:"statusCode"`
-	Status     Status `json:"status,omitempty"`
-	Monitor    string `json:"monitor,omitempty"` // an id until WithBase
+	ProductID  string  `json:"productId,omitempty"`
+	ICCID      *string `json:"iccid,omitempty"`
+	State      string  `json:"state"`
+	StatusCode int     `json:"statusCode"`
+	Status     Status  `json:"status,omitempty"`
+	Monitor    string  `json:"monitor,omitempty"` // an id until WithBase
 }
 
 // WithBase fills the hrefs below base and returns t.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -137,22 +138,30 @@ func (a *Account) check() error {
 	bad := func(pointer, detail string) {
 		all = append(all, Issue{In: "body", Pointer: pointer, Code: "invalid_value", Detail: detail})
 	}
-	if !accountForm.MatchString(a.Account) {
+	for _, n := range []struct{ pointer, value string }{{"/account", a.Account}, {"/platform", a.Platform}, {"/adapter", a.Adapter}} {
+		if n.value == "" {
+			all = append(all, Issue{In: "body", Pointer: n.pointer, Code: "required", Detail: "Must be given."})
+		}
+	}
+	if a.Account != "" && !accountForm.MatchString(a.Account) {
 		bad("/account", "An account name has 1 to 64 letters, digits, '_' and '-'.")
 	}
-	if !referenceForm.MatchString(a.Platform) {
+	if a.Platform != "" && !referenceForm.MatchString(a.Platform) {
 		bad("/platform", "A platform reference has 2 to 16 upper-case letters and digits.")
 	}
 	if a.Mode != Sync && a.Mode != Async {
 		bad("/statusChangeMode", "Must be SYNC or ASYNC.")
 	}
-	for _, s := range a.Settable {
-		if !s.Settable() {
-			bad("/settableStatus", "Holds a status that cannot be requested.")
-			break
+	for n, s := range a.Settable {
+		switch {
+		case !s.Settable():
+			bad(fmt.Sprintf("/settableStatus/%d", n), "Is no status that can be requested.")
+		case slices.Contains(a.Settable[:n], s):
+			bad(fmt.Sprintf("/settableStatus/%d", n), "Stands in the list twice.")
 		}
 	}
 	switch {
+	case a.Adapter == "":
 	case adapters[a.Adapter] == nil && a.Adapter != AdapterHTTP:
 		bad("/adapter", "Must be embedded or http.")
 	case a.Adapter == AdapterHTTP && a.HTTP == nil:
@@ -186,6 +195,11 @@ func (r *Remote) issues() (all []Issue) {
 	}
 	if r.ErrorMode != Passthrough && r.ErrorMode != Normalise {
 		all = append(all, Issue{In: "body", Pointer: "/http/errorMode", Code: "invalid_value", Detail: "Must be passthrough or normalise."})
+	}
+	for n, c := range r.Capabilities {
+		if !slices.Contains(capabilities, c) || slices.Contains(r.Capabilities[:n], c) {
+			all = append(all, Issue{In: "body", Pointer: fmt.Sprintf("/http/capabilities/%d", n), Code: "invalid_value", Detail: "Is no capability, or stands in the list twice."})
+		}
 	}
 	for _, q := range r.Quirks {
 		if _, err := regexp.Compile(q.BodyPattern); err != nil {

@@ -21,11 +21,11 @@ func (a *Access) ChangeStatus(ctx context.Context, c StatusChange) (*Change, err
 		return nil, err
 	}
 	product, _ := SplitID(c.Product)
-	_, acct, err := t.row(ctx, product)
+	s, acct, err := t.row(ctx, product)
 	if err != nil {
 		return nil, err
 	}
-	if err := patchable(c.Product); err != nil {
+	if err := patchable(s, c.Product); err != nil {
 		return nil, err
 	}
 	why := cause{a.actor, c.Reason, c.Origin.Correlation}
@@ -50,7 +50,7 @@ func (a *Access) ChangeStatus(ctx context.Context, c StatusChange) (*Change, err
 // wish is a status change that has been asked for.
 type wish struct {
 	product  string
-	source   string // id of the SIM card or terminal
+	source   string // what the monitor is about; "" is the SIM card or terminal
 	to, test Status
 	async    bool
 	cause    cause
@@ -59,16 +59,25 @@ type wish struct {
 	position int
 }
 
-// patchable refuses ids that are not those of a SIM card or terminal (SC-1).
-func patchable(id string) error {
-	product, suffix := SplitID(id)
-	switch suffix {
-	case SIMCard, Terminal:
-		return nil
-	case "":
-		return fault.SIMNotPatchable.New("A product has several parts, change %s-%s.", product, SIMCard)
+// cardOf returns the suffix of the part that has the product's status: its SIM
+// card or terminal.
+func cardOf(s *store.SIM) string {
+	if s.Connectivity == string(Satellite) {
+		return Terminal
 	}
-	return fault.SIMNotPatchable.New("%s cannot be changed, change %s-%s.", id, product, SIMCard)
+	return SIMCard
+}
+
+// patchable refuses ids that are not those of the product's SIM card or
+// terminal (SC-1).
+func patchable(s *store.SIM, id string) error {
+	switch _, suffix := SplitID(id); suffix {
+	case cardOf(s):
+		return nil
+	case SIMCard, Terminal:
+		return fault.SIMProductNotFound.New("Product %s has no part %s.", s.ID, suffix)
+	}
+	return fault.SIMNotPatchable.New("%s cannot be changed, change %s-%s.", id, s.ID, cardOf(s))
 }
 
 // part reads a sub-product back.
@@ -133,7 +142,7 @@ func (t *Tenant) changeOwn(tx *store.Tx, a *account, w *wish) (*store.SIMMonitor
 		return nil, err
 	}
 	same := Status(s.Status) == w.to
-	if a.Mode == Async && !same || w.async {
+	if !same && (a.Mode == Async || w.async) {
 		delay := time.Duration(0)
 		if a.Mode == Async {
 			delay = time.Duration(a.Embedded.AsyncDelay) * time.Millisecond
@@ -159,7 +168,7 @@ func (t *Tenant) changeRemote(ctx context.Context, a *account, w *wish) (m *stor
 		if err := t.allowRemote(a, s, w); err != nil {
 			return err
 		}
-		if same = Status(s.Status) == w.to && !w.async; same || !later {
+		if same = Status(s.Status) == w.to; same || !later {
 			return nil
 		}
 		m, err = t.newMonitor(tx, a, s, w, phaseSend, "", t.Now())
@@ -326,11 +335,11 @@ func (a *Access) ChangeProperties(ctx context.Context, c PropertyChange) (*SubPr
 		return nil, err
 	}
 	product, _ := SplitID(c.Product)
-	_, acct, err := t.row(ctx, product)
+	s, acct, err := t.row(ctx, product)
 	if err != nil {
 		return nil, err
 	}
-	if err := patchable(c.Product); err != nil {
+	if err := patchable(s, c.Product); err != nil {
 		return nil, err
 	}
 	if !acct.Enabled {

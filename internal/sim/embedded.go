@@ -222,7 +222,7 @@ func (e *embedded) SendSMS(ctx context.Context, native string, m SMS) (SMSState,
 	}
 	who := &nave.Principal{Name: "connectivity", Rights: nave.ServiceConnect, Proof: "policy"}
 	c := &nave.C2D{On: nave.ID{Device: device}, Message: nave.Message{Body: []byte(m.Payload),
-		System: nave.System{MessageID: m.ID, Expiry: e.t.Now().Add(m.Validity)},
+		System: nave.System{MessageID: m.ID},
 		App:    []nave.Property{{Name: hub.SMSProperty, Value: smsMark, HasValue: true}}}}
 	if m.Encoding == "HEX" {
 		c.App = append(c.App, nave.Property{Name: "connectivity-sms-encoding", Value: "HEX", HasValue: true})
@@ -230,7 +230,7 @@ func (e *embedded) SendSMS(ctx context.Context, native string, m SMS) (SMSState,
 			c.Body = b
 		}
 	}
-	if err := e.t.hub.Backend(who).SendToDevice(ctx, c); err != nil {
+	if err := e.t.hub.Backend(who).SendSMS(ctx, c, m.Validity); err != nil {
 		return SMSState{}, e.fail(err)
 	}
 	return SMSState{ID: m.ID, Status: "SUBMITTED"}, nil

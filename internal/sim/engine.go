@@ -67,7 +67,7 @@ func checkTo(a *account, to Status) error {
 			return nil
 		}
 	}
-	return fault.SIMStatusNotSupported.New("Platform %s does not know %s, possible are %v.", a.Platform, to, a.Settable)
+	return fault.SIMStatusNotSupported.New("Platform %s does not know %s, possible are %s.", a.Platform, to, listed(a.Settable))
 }
 
 // move gives a product a status: row, history, event and the linked device, in
@@ -79,6 +79,9 @@ func (t *Tenant) move(tx *store.Tx, a *account, s *store.SIM, to Status, c cause
 	}
 	now := t.Now()
 	s.Status, s.Reason, s.Updated, s.Due = string(to), c.reason, now, time.Time{}
+	if s.Reason == reasonLimit && c.actor.Type != ByHub {
+		s.Reason = "" // a caller's words are not the hub's mark
+	}
 	switch to {
 	case Active:
 		if s.Activated.IsZero() || from == PendingActive || from == Inventory {

@@ -68,6 +68,14 @@ func TestLifeCycle(t *testing.T) {
 			t.Errorf("%d entries, before %d", after, before)
 		}
 	})
+	t.Run("RP-9 a caller's reason is not that of the hub", func(t *testing.T) {
+		if _, err := r.admin().ChangeStatus(ctx, sim.StatusChange{Product: id + "-simCard", To: sim.Suspended, Reason: "data_limit"}); err != nil {
+			t.Fatal(err)
+		}
+		r.tick()
+		r.wantStatus(id, sim.Suspended)
+		r.mustChange(id, sim.Active)
+	})
 	t.Run("C-125 informative statuses cannot be requested", func(t *testing.T) {
 		_, err := r.change(id, sim.Inventory)
 		wantFault(t, err, fault.SIMStatusNotSettable)

@@ -464,6 +464,12 @@ func TestSMS(t *testing.T) {
 			t.Error(got, err)
 		}
 	})
+	t.Run("SM-1 valid for longer than other messages to devices", func(t *testing.T) {
+		m, err := r.admin().SendSMS(ctx, s1, sim.SMSRequest{Payload: "hi", Validity: 604_800}, sim.Origin{})
+		if err != nil || m.Status != "SUBMITTED" {
+			t.Fatal(m, err)
+		}
+	})
 }
 
 func TestProperties(t *testing.T) {

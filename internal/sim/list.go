@@ -88,7 +88,8 @@ func (t *Tenant) find(tx *store.Tx, q *Query) ([]*store.SIM, int, error) {
 	if err != nil || total == 0 {
 		return nil, 0, err
 	}
-	if order, ok := q.classOrder(t.sameOrder(classes)); ok && q.ICCIDFrom == "" && q.ICCIDTo == "" && q.CustomProperty == nil {
+	same, ranged := t.sameOrder(classes), q.ICCIDFrom != "" || q.ICCIDTo != ""
+	if order, ok := q.classOrder(same); ok && !ranged && q.CustomProperty == nil {
 		rows, err := pageOf(tx, classes, all, order, offset, limit)
 		return rows, total, err
 	}
@@ -101,7 +102,10 @@ func (t *Tenant) find(tx *store.Tx, q *Query) ([]*store.SIM, int, error) {
 	for _, p := range q.CustomProperty {
 		f.Properties = append(f.Properties, store.SIMProperty{Name: p.Name, Value: p.Value})
 	}
-	return tx.FilterSIMs(f, q.columns(), offset, limit)
+	if !ranged && q.CustomProperty == nil {
+		f.Total = total
+	}
+	return tx.FilterSIMs(f, q.columns(same && ranged), offset, limit)
 }
 
 // narrow returns an identifier that the query limits to some values.
@@ -170,13 +174,23 @@ func (q *Query) compare(a, b *store.SIM) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (q *Query) columns() (all []store.SIMOrder) {
+// columns returns the columns to sort by. With byICCID the order of ids is that
+// of ICCIDs, and is taken from them: the index that finds a range has it.
+func (q *Query) columns(byICCID bool) (all []store.SIMOrder) {
+	ordered := false
 	for _, k := range q.Sort {
 		name := k.Name
-		if name == "startDate" {
+		switch {
+		case name == "startDate":
 			name = "start"
+		case name == "id" && byICCID:
+			name = "iccid"
 		}
+		ordered = ordered || name == "iccid"
 		all = append(all, store.SIMOrder{Column: name, Descending: k.Descending})
+	}
+	if byICCID && !ordered {
+		all = append(all, store.SIMOrder{Column: "iccid"})
 	}
 	return all
 }

@@ -39,7 +39,11 @@ func (t *Tenant) newMonitor(tx *store.Tx, a *account, s *store.SIM, w *wish, pha
 	d := monitorDoc{To: w.to, Actor: w.cause.actor, Reason: w.cause.reason, Trace: w.cause.correlation, Code: 202,
 		Request: MonitorRequest{w.origin.Method, w.origin.Path, w.origin.Header, w.origin.Body}}
 	_, native, _ := Native(w.product)
-	m := &store.SIMMonitor{Product: w.product, Source: w.source, Account: a.Account.Account, State: InProgress, Phase: phase, Ticket: ticket,
+	source := w.source
+	if source == "" {
+		source = s.ID + "-" + cardOf(s)
+	}
+	m := &store.SIMMonitor{Product: w.product, Source: source, Account: a.Account.Account, State: InProgress, Phase: phase, Ticket: ticket,
 		Due: due, Created: t.Now(), Task: w.task, Position: w.position}
 	if err := t.insertMonitor(tx, m, native, &d); err != nil {
 		return nil, err

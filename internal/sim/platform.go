@@ -64,6 +64,9 @@ const (
 	CanOffering       Capability = "OFFERING"
 )
 
+// capabilities are all of them.
+var capabilities = []Capability{CanStatus, CanUsage, CanDataSession, CanSMS, CanLocation, CanReset, CanCustomProperty, CanOffering}
+
 // Description is what an adapter says of itself.
 type Description struct {
 	Reference    string // prefix of product ids

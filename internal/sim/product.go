@@ -90,7 +90,7 @@ type SubProduct struct {
 	Status                Status           `json:"status,omitempty"`
 	UsageType             string           `json:"usageType,omitempty"` // DATA, SMS, VOICE
 	ProductCharacteristic []Characteristic `json:"productCharacteristic,omitempty"`
-	CustomProperty        []CustomProperty `json:"customProperty,omitempty"`
+	CustomProperty        []CustomProperty `json:"customProperty,omitzero"`
 	BucketCounter         []BucketCounter  `json:"bucketCounter,omitempty"`
 	BaseType              string           `json:"@baseType"`
 	Type                  string           `json:"@type"`

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/nave-hub/nave/internal/fault"
 )
@@ -62,11 +63,19 @@ func notAllowed(from, to Status) error {
 	return fault.SIMStatusNotAllowed.New("A change from %s to %s is not possible.", from, to)
 }
 
+func listed(all []Status) string {
+	texts := make([]string, len(all))
+	for i, s := range all {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ", ")
+}
+
 // CheckStatus answers SIMStatusNotSettable for a status that cannot be
 // requested anywhere; the status must be known.
 func CheckStatus(to Status) error {
 	if to.Settable() {
 		return nil
 	}
-	return fault.SIMStatusNotSettable.New("%s cannot be requested, the platform sets it. Possible are %v.", to, SettableStatuses)
+	return fault.SIMStatusNotSettable.New("%s cannot be requested, the platform sets it. Possible are %s.", to, listed(SettableStatuses))
 }

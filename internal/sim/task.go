@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,9 +105,7 @@ func (t *Tenant) resolve(ctx context.Context, r *TaskRequest) (items []*store.SI
 				if err != nil {
 					return err
 				}
-				if suffix != "" && suffix != SIMCard && suffix != Terminal {
-					rows = nil
-				}
+				rows = slices.DeleteFunc(rows, func(s *store.SIM) bool { return suffix != "" && suffix != cardOf(s) })
 				if len(rows) == 0 {
 					if !seen[list.key+" "+v] {
 						seen[list.key+" "+v] = true
@@ -280,7 +279,7 @@ func (t *Tenant) workOwnItem(tx *store.Tx, d *taskDoc, item *store.SIMTaskItem) 
 	if a == nil {
 		return nil, t.itemFailed(tx, i, d, fault.SIMProductNotFound.New("No product with id %s.", i.Product))
 	}
-	w := wish{product: i.Product, source: i.Product + "-" + SIMCard, to: d.Status, cause: d.cause(), origin: Origin{Method: "POST", Path: d.Path},
+	w := wish{product: i.Product, to: d.Status, cause: d.cause(), origin: Origin{Method: "POST", Path: d.Path},
 		task: i.Task, position: i.Position}
 	m, err := t.changeOwn(tx, a, &w)
 	switch {
@@ -385,7 +384,7 @@ func (t *Tenant) workRemoteItem(ctx context.Context, d *taskDoc, item *store.SIM
 		return err
 	}
 	defer release()
-	w := wish{product: item.Product, source: item.Product + "-" + SIMCard, to: d.Status, cause: d.cause(), origin: Origin{Method: "POST", Path: d.Path},
+	w := wish{product: item.Product, to: d.Status, cause: d.cause(), origin: Origin{Method: "POST", Path: d.Path},
 		task: item.Task, position: item.Position}
 	var i *store.SIMTaskItem
 	ready, sent, err := t.claimItem(ctx, a, d, &w, &i)
@@ -552,7 +551,10 @@ func taskView(tx *store.Tx, row *store.SIMTask) (*Task, error) {
 	k := &Task{ID: row.ID, Type: "productStatusChange", State: row.State, Status: d.Status, Reason: d.Reason, CreatedAt: At(row.Created), FinishedAt: At(row.Ended),
 		Items: []*TaskItem{}, Errors: []*Problem{}}
 	for _, i := range rows {
-		v := &TaskItem{ProductID: i.Product, ICCID: i.Given, State: i.State, StatusCode: i.Code, Status: Status(i.Status), Monitor: i.Monitor}
+		v := &TaskItem{ProductID: i.Product, State: i.State, StatusCode: i.Code, Status: Status(i.Status), Monitor: i.Monitor}
+		if i.Product == "" {
+			v.ICCID = &i.Given
+		}
 		k.Statistics.Total++
 		switch i.State {
 		case TaskDone:

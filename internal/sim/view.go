@@ -85,7 +85,7 @@ func (t *Tenant) ownParts(tx *store.Tx, s *store.SIM) ([]*SubProduct, error) {
 
 func properties(tx *store.Tx, id string) ([]CustomProperty, error) {
 	rows, err := tx.SIMProperties(id)
-	var all []CustomProperty
+	all := []CustomProperty{}
 	for _, r := range rows {
 		all = append(all, CustomProperty{r.Name, r.Value})
 	}

@@ -94,6 +94,9 @@ func TestAdministrationRows(t *testing.T) {
 			issue(0, "/account", "not_a_string").issue(1, "/http/timeoutMs", "invalid_type").issue(2, "/http/quirks/0/status", "invalid_value").issue(3, "/http/y", "unknown_member").
 			issue(4, "/enabled", "invalid_type").issue(5, "/settableStatus", "invalid_type")
 		x.as(x.a, "POST", b+"/platform", `{"account":"a b","platform":"x","adapter":"embedded"}`).problem(400, missing, "…")
+		x.as(x.a, "POST", b+"/platform", `{}`).problem(400, missing, "…").issue(0, "/account", "required").issue(1, "/platform", "required").issue(2, "/adapter", "required")
+		x.as(x.a, "POST", b+"/platform", `{"account":"D","platform":"DD","adapter":"embedded","settableStatus":["ACTIVE","ACTIVE"]}`).problem(400, missing, "…").
+			issue(0, "/settableStatus/1", "invalid_value")
 	})
 	fresh(t, "offerings", func(x *row) { // 6.9
 		x.as(x.a, "POST", b+"/productOffering", `{"id":"gold","name":"Gold","account":"HUBSIM_1","dataLimitBytes":1000,"onLimit":"SUSPEND"}`).want(201).is("billingPeriod", "CALENDAR_MONTH").is("dataLimitBytes", 1000)

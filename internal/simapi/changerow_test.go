@@ -24,6 +24,9 @@ func TestChangeRefusedRows(t *testing.T) {
 		}
 		x.patch(list+"/"+s1+"-dataConnectivity", replaceStatus("SUSPENDED")).problem(400, "Invalid Action", "not_patchable")
 		x.patch(list+"/NO-1", replaceStatus("SUSPENDED")).problem(404, "Not Found", "product_not_found")
+		x.patch(list+"/"+s1+"-terminal", replaceStatus("SUSPENDED")).problem(404, "Not Found", "product_not_found")
+		x.patch(list+"/"+s1+"-terminal", `{"customProperty":[]}`, mergePatch).problem(404, "Not Found", "product_not_found")
+		x.post(bulk, `{"status":"SUSPENDED","productId":["`+s1+`-terminal"]}`).want(200).is("entities.0.statusCode", 404).is("entities.0.productId", s1+"-terminal")
 	})
 	s.row(t, "SIM-124 no status", func(x *row) {
 		for _, v := range []string{"ACTIVATED", "active", "ACTIVE ", ""} {
@@ -49,6 +52,8 @@ func TestChangeRefusedRows(t *testing.T) {
 	s.row(t, "SIM-128 the present status", func(x *row) {
 		before := x.get(list + "/" + s1 + "/history").get("statistics.totalCount")
 		x.to(s1, "ACTIVE").want(200).is("status", "ACTIVE")
+		x.to(s1, "ACTIVE", "Prefer: respond-async").want(200).is("status", "ACTIVE")
+		x.get(list+"/"+s2+"-simCard").want(200).is("customProperty", []any{})
 		x.get(list+"/"+s1+"/history").is("statistics.totalCount", before)
 	})
 	s.row(t, "SIM-129 a status that the platform lacks", func(x *row) {
@@ -229,6 +234,7 @@ func TestTaskRows(t *testing.T) {
 		a := x.post(bulk, `{"status":"SUSPENDED","productId":["`+s1+`","`+s4+`"],"iccid":["8900101000000009999"],"reason":"winter pause"}`).want(200).is("state", "done")
 		a.is("statistics", map[string]int{"total": 3, "succeeded": 1, "failed": 2, "inProgress": 0}).is("reason", "winter pause")
 		a.is("errors.0.code", "status_not_allowed").is("errors.0.status", 400).is("errors.0.productId", s4).is("errors.1.code", "product_not_found").is("errors.1.status", 404)
+		x.post(bulk, `{"status":"SUSPENDED","iccid":[""]}`).want(200).is("entities.0.iccid", "").is("entities.0.statusCode", 404)
 		a.is("entities.2.iccid", "8900101000000009999").is("entities.1.statusCode", 400).is("entities.1.status", "TERMINATED")
 	})
 	fresh(t, "SIM-152 all failed", func(x *row) {

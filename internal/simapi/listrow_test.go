@@ -157,6 +157,8 @@ var filterCases = []filterCase{
 	{"8.3", "deviceId=dev%201", nil, "deviceId special_character"},
 	{"8.3", "customProperty.nosuch=x", nil, ""},
 	{"8.3", "iccid.gte=890010100000000002", nil, ""},
+	{"8.3", "platform=HUBSIM&iccid.gte=8900101000000000027&iccid.lte=8900101000000000043", []string{s2, s3, s4}, ""},
+	{"8.3", "platform=HUBSIM&iccid.lte=8900101000000000043&sort=-id", []string{s4, s3, s2, s1}, ""},
 	{"8.3", "status=ACTIVE%00", nil, "status special_character"},
 	{"8.3", "status=%C2%A0ACTIVE", nil, "status surrounding_whitespace"},
 }

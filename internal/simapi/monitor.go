@@ -114,6 +114,14 @@ func (c *call) finish(t *sim.Task) *sim.Task {
 	if t.Items == nil {
 		t.Items = []*sim.TaskItem{}
 	}
+	if c.operator == nil {
+		// Only operators can cancel; programs know the states of the contract.
+		for _, i := range t.Items {
+			if i.State == sim.TaskCancelled {
+				i.State = sim.TaskFailed
+			}
+		}
+	}
 	if t.Errors == nil {
 		t.Errors = []*sim.Problem{}
 	}

@@ -25,6 +25,10 @@ func TestIdentity(t *testing.T) {
 			return tx.Presence([]store.PresenceRow{{ID: want.ID}, {ID: nave.ID{Device: "gone"}, Presence: presence}, {ID: want.ID, Presence: presence}})
 		})
 		update(t, db, func(tx *store.Tx) error { return tx.EnqueueC2D(&nave.C2D{On: want.ID}) })
+		update(t, db, func(tx *store.Tx) error {
+			return errors.Join(tx.Activity(want.ID, presence.Activity.Add(time.Minute)), tx.Activity(want.ID, presence.Activity), tx.Activity(nave.ID{Device: "gone"}, presence.Activity))
+		})
+		presence.Activity = presence.Activity.Add(time.Minute)
 		want.Presence, want.Pending = presence, 1
 		view(t, db, func(tx *store.Tx) error {
 			got, err := tx.Identity(want.ID)

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/nave-hub/nave"
 )
@@ -50,6 +51,17 @@ func (t *Tx) Presence(rows []PresenceRow) error {
 		}
 	}
 	return nil
+}
+
+// Activity moves the last activity of an identity forward; its connection state
+// stays as it is, and an identity that is gone is left out.
+func (t *Tx) Activity(id nave.ID, at time.Time) error {
+	if !t.write {
+		return ErrReadOnly
+	}
+	_, err := t.exec(`UPDATE presence SET activity = ? WHERE hub = ? AND device = ? AND module = ? AND activity < ?`,
+		append(t.set(id, ticks(at)), ticks(at))...)
+	return err
 }
 
 // presencePostgres writes all rows in one round trip.
