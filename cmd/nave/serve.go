@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -181,6 +182,10 @@ func (e *env) welcome(ctx context.Context, n *node.Node, conf *node.Config) erro
 		"CA file", absolute(n.CAFile()), "Status page", c.base+"/?token="+c.token)
 	e.block("Service connection string (policy iothubowner)", s.Service)
 	e.block("Event Hubs connection string (policy service)", s.Events)
+	if _, port, err := net.SplitHostPort(n.Address("amqpPlain")); err == nil {
+		plain := strings.Replace(s.Events, "/;", ":"+port+"/;", 1) // of Endpoint
+		e.block("The same without TLS", plain+";UseDevelopmentEmulator=true")
+	}
 	if err := e.welcomeDPS(ctx, n); err != nil {
 		return err
 	}

@@ -2,11 +2,9 @@ package console
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -67,9 +65,6 @@ func (q *c2dRequest) message() (*nave.C2D, error) {
 	y := &q.System
 	m.System = nave.System{MessageID: y.MessageID, CorrelationID: y.CorrelationID, UserID: y.UserID,
 		ContentType: y.ContentType, ContentEncoding: y.ContentEncoding, To: address(m.On)}
-	if m.System.MessageID == "" {
-		m.System.MessageID = newMessageID()
-	}
 	var err error
 	if m.System.Ack, err = nave.ParseAck(y.Ack); err != nil {
 		return nil, err
@@ -109,14 +104,6 @@ func address(on nave.ID) string {
 		return "/devices/" + on.Device + "/modules/" + on.Module + "/messages/devicebound"
 	}
 	return "/devices/" + on.Device + "/messages/devicebound"
-}
-
-// newMessageID returns a random UUID, version 4.
-func newMessageID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // feedback is one record of GET …/feedback.

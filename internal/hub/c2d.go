@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"time"
 
@@ -23,7 +24,8 @@ var (
 )
 
 // SendToDevice puts a message into the queue of m.On and sets its sequence
-// number. The checks follow hub-semantics 5.1 in their order.
+// number, and its message id when it has none, which does not count as its
+// size. The checks follow hub-semantics 5.1 in their order.
 func (b *Backend) SendToDevice(ctx context.Context, m *nave.C2D) error {
 	return b.enqueue(ctx, m, &b.hub.o.Limits)
 }
@@ -37,13 +39,18 @@ func (b *Backend) enqueue(ctx context.Context, m *nave.C2D, limits *nave.Limits)
 	if size > limits.C2D {
 		return fault.MessageTooLarge.Over("c2d.maxSize", limits.C2D, size, "the cloud-to-device message is too large")
 	}
+	given := m.System.MessageID
 	err := h.db.Update(ctx, func(tx *store.Tx) error {
 		i, err := h.addressee(tx, m.On)
 		if err != nil {
 			return err
 		}
+		m.System.MessageID = given // again: this may run twice
 		if err := m.CheckC2D(now, limits); err != nil {
 			return err
+		}
+		if given == "" {
+			m.System.MessageID = newMessageID()
 		}
 		count, bytes, err := tx.PendingC2D(m.On)
 		switch {
@@ -68,6 +75,14 @@ func (b *Backend) enqueue(ctx context.Context, m *nave.C2D, limits *nave.Limits)
 		h.gate.Charge(&opEnqueue, size)
 	}
 	return h.known(err, m.On)
+}
+
+// newMessageID returns a random UUID, version 4.
+func newMessageID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // addressee reads an identity that an operation is sent to: it must exist and

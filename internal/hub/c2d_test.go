@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -260,5 +261,22 @@ func TestC2DOrderOverReconnects(t *testing.T) {
 			}
 		}
 		l2.Close(nil)
+	}
+}
+
+// TestC2DWithoutID: a message without an id gets one, which does not count as
+// its size.
+func TestC2DWithoutID(t *testing.T) {
+	k := open(t)
+	i := k.put("d1", nave.IdentityPatch{})
+	m := &nave.C2D{On: i.ID}
+	m.Body = make([]byte, 64<<10)
+	if err := k.SendToDevice(ctx, m); err != nil || len(m.System.MessageID) != 36 {
+		t.Errorf("64 KiB get the id %q: %v", m.System.MessageID, err)
+	}
+	big := &nave.C2D{On: i.ID}
+	big.Body = make([]byte, 64<<10+1)
+	if err := k.SendToDevice(ctx, big); !errors.Is(err, fault.MessageTooLarge) {
+		t.Errorf("a byte more: %v", err)
 	}
 }

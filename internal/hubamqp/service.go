@@ -115,9 +115,6 @@ func readC2D(d *amqp.Delivery, limit int) (m *nave.C2D, others []nave.ID, err er
 	if len(ids) == 0 {
 		return nil, nil, fault.InvalidOperation.New("to must contain a device id: it is %q, expected is /devices/{id}/messages/devicebound or /devices/{id}/modules/{id}/messages/devicebound", brief(m.System.To))
 	}
-	if m.System.MessageID == "" {
-		m.System.MessageID = newGUID()
-	}
 	m.On = ids[0]
 	return m, ids[1:], nil
 }

@@ -55,6 +55,23 @@ func (c *Config) dpsHost() string {
 	}
 }
 
+// noteDPS says when the listeners leave out the address of the provisioning
+// service.
+func (n *Node) noteDPS() {
+	if n.dps == nil || n.conf.dpsHost() != loopbackDPS {
+		return
+	}
+	c := n.conf.Listen
+	for _, l := range []struct{ name, address string }{{"https", c.HTTPS}, {"mqtt", c.MQTT}, {"amqp", c.AMQP}} {
+		host, port, err := net.SplitHostPort(l.address)
+		if at := net.ParseIP(host); err == nil && at != nil && !at.IsUnspecified() && host != loopbackDPS {
+			n.notes = append(n.notes, fmt.Sprintf("listen.%s is %s, so the provisioning service can't be reached at %s. Leave the address out (:%s), or set dps.host.",
+				l.name, l.address, loopbackDPS, port))
+			return
+		}
+	}
+}
+
 func (c *DPS) check() error {
 	_, err := c.locate()
 	return err

@@ -285,6 +285,7 @@ func (n *Node) listen(ctx context.Context) error {
 		n.listening.add(l.name, nl)
 		l.start(nl)
 	}
+	n.noteDPS()
 	n.work.Go(func() { n.renew(ctx) })
 	n.work.Go(func() { n.tidy(ctx) })
 	n.tellBroker()
