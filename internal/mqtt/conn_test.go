@@ -387,9 +387,17 @@ func (b *broken) Write(p []byte) (int, error) {
 }
 
 // TestLastWords: a client that says DISCONNECT and hangs up has left in an orderly way, although an answer to something before could not
-// be written any more.
+// be written any more, and although nobody had the time to read for a while.
 func TestLastWords(t *testing.T) {
-	for _, orderly := range []bool{true, false} {
+	for _, end := range []struct {
+		words []packet
+		busy  time.Duration // longer than a reader is waited for
+		want  error
+	}{
+		{words: []packet{mqtt.Disconnect{}}},
+		{words: []packet{mqtt.Disconnect{}}, busy: 600 * time.Millisecond},
+		{want: syscall.EPIPE}, // one that hangs up in silence is gone all the same
+	} {
 		client, inner := socket(t, true)
 		nc := &broken{Conn: inner, failed: make(chan struct{})}
 		var conn *mqtt.Conn
@@ -402,20 +410,17 @@ func TestLastWords(t *testing.T) {
 			for range 3 {
 				conn.Publish(&mqtt.Publish{Topic: "nobody reads this"})
 			}
+			time.Sleep(end.busy)
 			return nil
 		}}
 		conns := serve(t, nc, mqtt.Options{}, h)
 		write(t, client, &mqtt.Connect{ClientID: "d1"})
 		expect(t, client, mqtt.Connack{})
 		conn = <-conns
+		write(t, client, &mqtt.Publish{Topic: "up"})
+		write(t, client, end.words...)
 		close(ready)
-		if orderly {
-			write(t, client, &mqtt.Publish{Topic: "up"}, mqtt.Disconnect{})
-			ended(t, h, conn, nil)
-		} else { // and one that hangs up in silence is gone all the same
-			write(t, client, &mqtt.Publish{Topic: "up"})
-			ended(t, h, conn, syscall.EPIPE)
-		}
+		ended(t, h, conn, end.want)
 	}
 }
 

@@ -149,6 +149,9 @@ func (l *link) next() (head byte, body []byte, own bool, err error) {
 		}
 		l.renew()
 		if err := i.fill(l.nc); err != nil {
+			if l.spared(err) {
+				continue
+			}
 			if err == io.EOF && i.r < i.w {
 				err = io.ErrUnexpectedEOF
 			}
@@ -184,6 +187,9 @@ func (l *link) large(begin []byte, size int) ([]byte, error) {
 		m, err := l.nc.Read(body[n:])
 		l.in.received(m)
 		if n += m; err != nil && n < size {
+			if l.spared(err) {
+				continue
+			}
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}

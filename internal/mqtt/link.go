@@ -39,6 +39,7 @@ type link struct {
 	// Owned by the reader:
 	in      input
 	renewed time.Time // when the read deadline was set
+	last    bool      // what it waits for now is the last
 
 	// Owned by the writer, but for what output says:
 	out output
@@ -52,6 +53,7 @@ type link struct {
 	mu      sync.Mutex
 	how     int
 	cause   error         // set once, with stopped
+	failed  error         // of a write: the reader looks for what came before
 	flushed chan struct{} // made with stopped
 }
 
@@ -76,6 +78,9 @@ func (l *link) read() (err error, how int) {
 	for !l.stopped.Load() {
 		head, body, own, err := l.next()
 		if err != nil {
+			if failed := l.late(err); failed != nil {
+				return failed, stopNow
+			}
 			err, how = explain(err)
 			if err == ErrKeepAlive && l.modern != nil {
 				how = stopFlushed // MQTT 5.0 tells the client
@@ -90,6 +95,31 @@ func (l *link) read() (err error, how int) {
 		}
 	}
 	return nil, stopFlushed
+}
+
+// spared gives the reader a moment of its own after a failed write, once: it may have been busy while the other passed.
+func (l *link) spared(err error) bool {
+	if l.last || l.late(err) == nil {
+		return false
+	}
+	l.last = true
+	l.mu.Lock()
+	if !l.stopped.Load() {
+		l.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	}
+	l.mu.Unlock()
+	return true
+}
+
+// late returns the error of the write after which the reader has waited in vain, nil when err tells something else.
+func (l *link) late(err error) error {
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
 }
 
 // explain turns what ended the reading into the cause and the way of closing. After an error of the network there is nobody to flush for.
@@ -168,7 +198,7 @@ func (l *link) renew() {
 	}
 	l.renewed = now
 	l.mu.Lock()
-	if !l.stopped.Load() { // afterwards the deadline is what wakes the reader
+	if !l.stopped.Load() && l.failed == nil { // afterwards the deadline is what wakes the reader
 		l.nc.SetReadDeadline(now.Add(l.limit + slack))
 	}
 	l.mu.Unlock()

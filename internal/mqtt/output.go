@@ -194,7 +194,7 @@ func (l *link) write() {
 }
 
 // fail ends the connection after a failed write. What the peer has sent before it broke the connection off, perhaps a DISCONNECT, is
-// the reader's to find, and so is the end behind that; it gets a moment.
+// the reader's to find, and so is the end behind that; it gets a moment, which spared makes one of its own when it was busy.
 func (l *link) fail(err error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -202,7 +202,12 @@ func (l *link) fail(err error) {
 	case l.stopped.Load():
 		l.stop(err, stopNow)
 	default:
-		time.AfterFunc(lingerTime, func() { l.stop(err, stopNow) })
+		l.mu.Lock()
+		if !l.stopped.Load() {
+			l.failed = err
+			l.nc.SetReadDeadline(time.Now().Add(lingerTime))
+		}
+		l.mu.Unlock()
 	}
 }
 

@@ -11,7 +11,9 @@ const (
 	loadLeast = 20 * time.Millisecond
 	loadMost  = 2 * time.Second
 
-	roundsMost = 50 // for a load that has not done everything yet
+	// For a load that has not done everything yet:
+	roundsMost  = 50
+	loadLongest = 20 * time.Second
 )
 
 // killing is the torture by SIGKILL.
@@ -37,6 +39,9 @@ func (k *killing) run(s *site) (*ledger, error) {
 	moments := rand.New(rand.NewPCG(k.seed, 1))
 	for n := 1; n <= k.rounds || k.whole != nil && !k.whole(r.l) && n <= roundsMost; n++ {
 		d := loadLeast + time.Duration(moments.Int64N(int64(loadMost-loadLeast)))
+		if n > k.rounds { // on a slow machine the load gets further when it lasts
+			d = min(d*time.Duration(n-k.rounds+1), loadLongest)
+		}
 		early := 0
 		if n%5 == 0 {
 			early = 2
